@@ -1,0 +1,133 @@
+//! `ringctl`: makes, shows, closes and removes rings.
+
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use cli::{Exit, Failure};
+use shmem_layout::{
+    AttachError, CreateError, Ring, RingOptions, RingPath, WaitError, WaitStrategy, Waiting, attach, create,
+    remove,
+};
+
+/// Makes, shows, closes and removes rings.
+///
+/// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
+#[derive(Parser)]
+#[command(name = "ringctl", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new ring
+    Create {
+        /// Where: a path, or shm:NAME
+        ring: RingPath,
+        /// Slots, a power of two
+        #[arg(long, value_name = "SLOTS", default_value_t = RingOptions::default().capacity)]
+        capacity: u32,
+        /// Bytes of message that a slot holds
+        #[arg(long, value_name = "BYTES", default_value_t = RingOptions::default().message_capacity)]
+        message_capacity: u32,
+        /// Bytes of signature that a slot holds
+        #[arg(long, value_name = "BYTES", default_value_t = RingOptions::default().signature_capacity)]
+        signature_capacity: u32,
+        /// Signers that may die with a record in hand, 1 to 15, before it is answered as failed
+        #[arg(long, value_name = "N", default_value_t = RingOptions::default().max_attempts)]
+        max_attempts: u8,
+    },
+    /// Print spec, hints, slots by stage, members and sources
+    Show {
+        /// The ring
+        ring: RingPath,
+    },
+    /// End the stream: what was written before is still signed and consumed
+    Close {
+        /// The ring
+        ring: RingPath,
+    },
+    /// Remove a ring that nobody uses
+    Rm {
+        /// The ring
+        ring: RingPath,
+        /// Remove it even if members live, or if it is no ring that could be asked
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    cli::finish("ringctl", run(Arguments::parse().command))
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Create { ring, capacity, message_capacity, signature_capacity, max_attempts } => {
+            let options = RingOptions { capacity, message_capacity, signature_capacity, max_attempts };
+            create(&ring, &options).map_err(|error| {
+                let say =
+                    if matches!(error, CreateError::Spec(_)) { Failure::bad_input } else { environment };
+                say(format!("{ring}: {error}"))
+            })?;
+        }
+        Command::Show { ring } => {
+            let open = open(&ring)?;
+            let snapshot = open.snapshot().map_err(|error| at(&ring, &error))?;
+            cli::print(&show::text(&ring, open.spec(), &snapshot))?;
+        }
+        Command::Close { ring } => {
+            let stop = cli::stop_on_signals().map_err(|error| at(&ring, &error))?;
+            let waiting = Waiting { strategy: WaitStrategy::Block, stop };
+            open(&ring)?.close(&waiting).map_err(|error| match error {
+                WaitError::Stopped => Failure::failed(format!("{ring}: interrupted; it is not closed")),
+                WaitError::Ring(error) => at(&ring, &error),
+            })?;
+        }
+        Command::Rm { ring, force } => {
+            if !force {
+                refuse_if_alive(&ring)?;
+            }
+            remove(&ring).map_err(|error| at(&ring, &error))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn refuse_if_alive(ring: &RingPath) -> Result<(), Failure> {
+    let open = attach(ring).map_err(|error| match error {
+        AttachError::Absent => at(ring, &"no such ring"),
+        other => at(ring, &format_args!("{other}; --force removes it all the same")),
+    })?;
+    let members = open.members().map_err(|error| at(ring, &error))?;
+    let mut alive = members.iter().filter(|member| member.is_alive);
+    match alive.next() {
+        None => Ok(()),
+        Some(member) => {
+            let role = member.role.map_or("member", |role| role.name());
+            let more = alive.count();
+            Err(at(
+                ring,
+                &format_args!(
+                    "a {role} (pid {}) and {more} more still use it; stop them, or --force",
+                    member.pid
+                ),
+            ))
+        }
+    }
+}
+
+fn open(ring: &RingPath) -> Result<Ring, Failure> {
+    attach(ring).map_err(|error| at(ring, &error))
+}
+
+fn at(ring: &RingPath, error: &dyn std::fmt::Display) -> Failure {
+    environment(format!("{ring}: {error}"))
+}
+
+fn environment(message: String) -> Failure {
+    Failure::environment(message)
+}

@@ -1,0 +1,150 @@
+//! The seam between the protocol and memory: the ring's words as atomics.
+//!
+//! In production the words are the mapped bytes (`cells/bytes.rs`); under `--cfg loom` they are loom's atomics and
+//! the futex is loom's condition variable (`cells/model.rs`). The protocol above sees no difference.
+
+#[cfg(not(loom))]
+mod bytes;
+#[cfg(loom)]
+mod model;
+
+#[cfg(not(loom))]
+pub(crate) use bytes::Memory;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(loom)]
+pub(crate) use model::Memory;
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use crate::layout::{Geometry, control, event, slot, source};
+
+/// What a member can sleep on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message was published: signers wait for it.
+    Published,
+    /// A record was answered (signed, failed, void or closed): the consumer waits for it.
+    Signed,
+    /// A slot was freed: producers wait for it.
+    Freed,
+}
+
+impl Event {
+    #[cfg(loom)]
+    const ALL: [Event; 3] = [Event::Published, Event::Signed, Event::Freed];
+
+    fn offset(self) -> usize {
+        match self {
+            Event::Published => control::PUBLISHED,
+            Event::Signed => control::SIGNED,
+            Event::Freed => control::FREED,
+        }
+    }
+}
+
+/// A position that everybody may look at, never ahead of the first slot that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// The first sequence that may be unclaimed by producers.
+    Head,
+    /// The first sequence that may wait for a signer.
+    Sign,
+    /// The first sequence that the consumer has not freed.
+    Tail,
+}
+
+impl Hint {
+    #[cfg(loom)]
+    const ALL: [Hint; 3] = [Hint::Head, Hint::Sign, Hint::Tail];
+
+    fn offset(self) -> usize {
+        match self {
+            Hint::Head => control::HEAD,
+            Hint::Sign => control::SIGN,
+            Hint::Tail => control::TAIL,
+        }
+    }
+}
+
+/// The ring's words, by name.
+pub(crate) struct Cells {
+    pub geometry: Geometry,
+    pub memory: Memory,
+}
+
+impl Cells {
+    pub fn hint(&self, hint: Hint) -> &AtomicU64 {
+        self.memory.u64_at(hint.offset())
+    }
+
+    pub fn event_counter(&self, event: Event) -> &AtomicU32 {
+        self.memory.u32_at(event.offset() + event::COUNTER)
+    }
+
+    pub fn event_waiters(&self, event: Event) -> &AtomicU32 {
+        self.memory.u32_at(event.offset() + event::WAITERS)
+    }
+
+    pub fn member(&self, index: usize) -> &AtomicU64 {
+        self.memory.u64_at(control::MEMBER_TABLE + index * control::MEMBER_LEN)
+    }
+
+    pub fn source_id(&self, index: usize) -> &AtomicU64 {
+        self.memory.u64_at(source_offset(index) + source::ID)
+    }
+
+    pub fn source_next(&self, index: usize) -> &AtomicU64 {
+        self.memory.u64_at(source_offset(index) + source::NEXT)
+    }
+
+    pub fn source_name(&self, index: usize, word: usize) -> &AtomicU64 {
+        self.memory.u64_at(source_offset(index) + source::NAME + 8 * word)
+    }
+
+    pub fn state(&self, slot: u64) -> &AtomicU64 {
+        self.slot_word(slot, slot::STATE)
+    }
+
+    /// The word at byte `offset` of `slot`.
+    pub fn slot_word(&self, slot: u64, offset: usize) -> &AtomicU64 {
+        self.memory.u64_at(self.geometry.slot_offset(slot) + offset)
+    }
+
+    /// Copies `bytes` to byte `offset` of `slot`, word by word; the last word is padded with zeros.
+    ///
+    /// Relaxed: the state word's Release, which follows, is what publishes them.
+    pub fn store_bytes(&self, slot: u64, offset: usize, bytes: &[u8]) {
+        let start = self.geometry.slot_offset(slot) + offset;
+        let words = self.memory.payload(start, bytes.len().div_ceil(8));
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (word, chunk) in words.clone().zip(whole) {
+            word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        }
+        if let (Some(word), false) = (words.last(), rest.is_empty()) {
+            let mut padded = [0; 8];
+            padded[..rest.len()].copy_from_slice(rest);
+            word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
+        }
+    }
+
+    /// Copies bytes out of `slot` into `bytes`: the one time that a message is read from shared memory.
+    ///
+    /// Relaxed: the state word's Acquire, which came before, is what makes them the published ones.
+    pub fn load_bytes(&self, slot: u64, offset: usize, bytes: &mut [u8]) {
+        let start = self.geometry.slot_offset(slot) + offset;
+        let words = self.memory.payload(start, bytes.len().div_ceil(8));
+        let (whole, rest) = bytes.as_chunks_mut::<8>();
+        for (word, chunk) in words.clone().zip(whole) {
+            *chunk = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        if let (Some(word), false) = (words.last(), rest.is_empty()) {
+            let last = word.load(Ordering::Relaxed).to_le_bytes();
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }
+}
+
+fn source_offset(index: usize) -> usize {
+    control::SOURCE_TABLE + index * source::LEN
+}

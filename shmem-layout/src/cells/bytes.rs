@@ -1,0 +1,78 @@
+//! Production memory: the mapped bytes themselves.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use rustix::thread::futex;
+
+use super::Event;
+
+/// A word of message or signature: an atomic, for a peer may write it at any time, and read and written relaxed.
+pub(crate) type PayloadWord = AtomicU64;
+
+/// `len` mapped bytes at `base`, seen as atomics.
+pub(crate) struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: everything behind `base` is reached through atomics only (see `u64_at`), which may be shared.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// # Safety
+    /// `base` is aligned to 8 and stays mapped, readable and writable for `len` bytes as long as the value lives,
+    /// and this process reaches those bytes through nothing but atomics meanwhile.
+    pub unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        Self { base, len }
+    }
+
+    /// # Panics
+    /// If the word is not inside the ring: the geometry is wrong, and it is ours.
+    pub fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.len, "no word at {offset}");
+        // SAFETY: in bounds and aligned (checked above, with `base` aligned by contract), mapped for as long as
+        // `self` is borrowed, and only ever reached as an atomic.
+        unsafe { &*self.base.as_ptr().add(offset).cast() }
+    }
+
+    /// # Panics
+    /// As [`Memory::u64_at`].
+    pub fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "no word at {offset}");
+        // SAFETY: as in `u64_at`.
+        unsafe { &*self.base.as_ptr().add(offset).cast() }
+    }
+
+    /// `count` words of payload from `offset` on, with one check for all.
+    ///
+    /// # Panics
+    /// As [`Memory::u64_at`].
+    pub fn payload(&self, offset: usize, count: usize) -> std::slice::Iter<'_, PayloadWord> {
+        assert!(offset.is_multiple_of(8) && offset + 8 * count <= self.len, "no {count} words at {offset}");
+        // SAFETY: as in `u64_at`, for all `count` words.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast::<PayloadWord>(), count) }
+            .iter()
+    }
+
+    /// Sleeps until somebody wakes `event`, its counter is no longer `expected`, or `limit` has passed.
+    ///
+    /// The futex is a shared one: the word is the same for every process that maps the ring.
+    pub fn sleep(&self, event: Event, expected: u32, limit: Duration) {
+        let word = self.u32_at(event.offset());
+        let limit = rustix::time::Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
+        // Woken, timed out, interrupted or too late to sleep: the caller looks again in every case.
+        let _: Result<(), io::Error> =
+            futex::wait(word, futex::Flags::empty(), expected, Some(&limit)).map_err(Into::into);
+    }
+
+    /// Wakes whoever sleeps on `event`.
+    pub fn wake(&self, event: Event) {
+        // Fails for an address that is no futex only, which a mapped word never is.
+        let _ = futex::wake(self.u32_at(event.offset()), futex::Flags::empty(), i32::MAX as u32);
+    }
+}

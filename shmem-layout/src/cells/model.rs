@@ -1,0 +1,88 @@
+//! Model memory: the words that the protocol uses, as loom's atomics, and a futex of loom's parts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use loom::sync::{Condvar, Mutex};
+
+use super::{Event, Hint};
+use crate::layout::{Geometry, control, event, slot};
+
+/// A word of message or signature: a plain one to loom, which reports any two accesses that no ordering of the state
+/// words keeps apart, one of them a store. Stricter than production, where a dishonest peer is to be lived with.
+pub(crate) struct PayloadWord(UnsafeCell<u64>);
+
+// SAFETY: loom checks every access, and there is one thread at a time.
+unsafe impl Send for PayloadWord {}
+// SAFETY: as above.
+unsafe impl Sync for PayloadWord {}
+
+impl PayloadWord {
+    pub fn load(&self, _: Ordering) -> u64 {
+        // SAFETY: loom fails the model if a store may happen at the same time.
+        self.0.with(|word| unsafe { *word })
+    }
+
+    pub fn store(&self, value: u64, _: Ordering) {
+        // SAFETY: loom fails the model if any access may happen at the same time.
+        self.0.with_mut(|word| unsafe { *word = value });
+    }
+}
+
+/// Only the words that the models touch: loom pays for each.
+pub(crate) struct Memory {
+    words: HashMap<usize, AtomicU64>,
+    halves: HashMap<usize, AtomicU32>,
+    payload: HashMap<usize, PayloadWord>,
+    sleepers: HashMap<usize, (Mutex<()>, Condvar)>,
+}
+
+impl Memory {
+    /// The words of a ring whose messages and signatures have one word each.
+    pub fn new(geometry: &Geometry) -> Self {
+        let slots = (0..geometry.capacity).map(|slot| geometry.slot_offset(slot));
+        let members = (0..4).map(|index| control::MEMBER_TABLE + index * control::MEMBER_LEN);
+        let words = slots.clone().chain(Hint::ALL.map(Hint::offset)).chain(members);
+        let events = Event::ALL.map(Event::offset);
+        let halves = events.iter().flat_map(|line| [line + event::COUNTER, line + event::WAITERS]);
+        let payload = slots.flat_map(|slot| [slot + slot::SIGNATURE, slot + geometry.message_offset()]);
+        Self {
+            words: words.map(|offset| (offset, AtomicU64::new(0))).collect(),
+            halves: halves.map(|offset| (offset, AtomicU32::new(0))).collect(),
+            payload: payload.map(|offset| (offset, PayloadWord(UnsafeCell::new(0)))).collect(),
+            sleepers: events.iter().map(|line| (*line, (Mutex::new(()), Condvar::new()))).collect(),
+        }
+    }
+
+    pub fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        self.words.get(&offset).unwrap_or_else(|| panic!("the model has no word at {offset}"))
+    }
+
+    pub fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        self.halves.get(&offset).unwrap_or_else(|| panic!("the model has no half word at {offset}"))
+    }
+
+    pub fn payload(&self, offset: usize, count: usize) -> std::vec::IntoIter<&PayloadWord> {
+        let words: Option<Vec<_>> = (0..count).map(|i| self.payload.get(&(offset + 8 * i))).collect();
+        words.unwrap_or_else(|| panic!("the model has no {count} words at {offset}")).into_iter()
+    }
+
+    /// Compare and sleep are one step under the lock, as in the kernel. No time limit: a lost wake is a deadlock,
+    /// which loom reports.
+    pub fn sleep(&self, event: Event, expected: u32, _limit: Duration) {
+        let (lock, condvar) = &self.sleepers[&event.offset()];
+        let guard = lock.lock().unwrap();
+        // The kernel's compare reads the newest value: the bucket's lock orders it with the wake.
+        if self.u32_at(event.offset()).fetch_add(0, Ordering::Relaxed) == expected {
+            drop(condvar.wait(guard).unwrap());
+        }
+    }
+
+    pub fn wake(&self, event: Event) {
+        let (lock, condvar) = &self.sleepers[&event.offset()];
+        let _guard = lock.lock().unwrap();
+        condvar.notify_all();
+    }
+}

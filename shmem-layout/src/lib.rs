@@ -1,0 +1,70 @@
+#![doc = include_str!("../LAYOUT.md")]
+#![cfg_attr(loom, allow(dead_code, reason = "models use the protocol and not what maps it"))]
+
+mod cells;
+mod layout;
+mod locks;
+mod membership;
+mod protocol;
+mod source;
+mod state;
+mod sys;
+mod wait;
+
+// What maps real bytes has no place in a model.
+#[cfg(not(loom))]
+mod attach;
+#[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
+mod consumer;
+#[cfg(not(loom))]
+mod producer;
+#[cfg(not(loom))]
+mod region;
+#[cfg(not(loom))]
+mod ring;
+#[cfg(not(loom))]
+mod signer;
+#[cfg(not(loom))]
+mod spec;
+
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(not(loom))]
+pub use attach::{AttachError, CreateError, Unchecked, create, remove};
+pub use cells::Event;
+#[cfg(not(loom))]
+pub use clock::now_ns;
+#[cfg(not(loom))]
+pub use consumer::{Consumer, Delivery, Record};
+pub use layout::{LAYOUT_VERSION, LINE, MAGIC, MEMBERS, PAGE, SOURCE_NAME_LEN, SOURCES};
+pub use membership::{JoinError, Member, Role};
+#[cfg(not(loom))]
+pub use producer::{Message, Producer, PublishError, WhenFull};
+pub use protocol::{Claim, Recovered, RingError};
+#[cfg(not(loom))]
+pub use region::RingPath;
+#[cfg(not(loom))]
+pub use ring::{Ring, Snapshot, WaitError};
+#[cfg(not(loom))]
+pub use signer::{Answer, Claims, Request, Signer};
+pub use source::Source;
+#[cfg(not(loom))]
+pub use spec::{
+    CAPACITY_MAX, Clock, MESSAGE_CAPACITY_MAX, RingOptions, RingSpec, SIGNATURE_CAPACITY_MAX, SpecError,
+};
+pub use state::{Owner, Stage};
+pub use wait::{SLEEP_LIMIT, WaitStrategy, Waiting};
+
+/// Attaches to the ring at `path`: opens, maps and checks it.
+///
+/// # Errors
+/// Each refusal its own.
+#[cfg(not(loom))]
+pub fn attach(path: &RingPath) -> Result<Ring, AttachError> {
+    Unchecked::open(path)?.check()
+}

@@ -1,0 +1,387 @@
+//! The transitions of a slot: claim, publish, answer, free, and taking over from the dead.
+//!
+//! A sequence belongs to whoever moves its slot's state word by compare-and-swap, and to nobody else; hints only
+//! say where to begin to look. `LAYOUT.md` lists the labels of the orderings.
+
+use std::cmp;
+use std::io;
+
+use crate::cells::{Cells, Event, Hint, Ordering};
+use crate::locks::{Locks, MEMBER_BYTE};
+use crate::state::{LAP_MAX, Owner, Stage, State};
+
+/// Why a ring can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// A state word that no honest member writes.
+    #[error("the ring is damaged: slot {slot} holds the state {state:#018x}; remove it with `ringctl rm`")]
+    Damaged {
+        /// The slot.
+        slot: u64,
+        /// Its state word.
+        state: u64,
+    },
+    /// 2⁴⁰ laps are over.
+    #[error("the ring's sequences are used up; make a new one")]
+    Exhausted,
+    /// The kernel doesn't say who lives.
+    #[error("can't ask who holds the ring's locks: {0}")]
+    Locks(#[from] io::Error),
+}
+
+/// What a slot is to somebody who looks for one sequence in it.
+enum Place {
+    /// The slot still holds the record of an earlier lap.
+    NotYet(State),
+    /// The slot is on this sequence's lap.
+    Here(Stage, State),
+    /// The slot has moved on; no sequence before `resume` is of interest to anybody.
+    Passed { resume: u64 },
+}
+
+/// What came of looking for a free slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// This sequence is the caller's.
+    Sequence(u64),
+    /// Every slot is taken.
+    Full,
+    /// The stream has ended.
+    Closed,
+}
+
+/// A record that a signer has claimed. It has to be answered, or given back.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a claimed record that nobody answers holds up the ring"]
+pub struct Claim {
+    pub(crate) sequence: u64,
+    pub(crate) attempts: u8,
+}
+
+impl Claim {
+    /// The record's sequence.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How many signers died with this record in hand.
+    pub fn attempts(&self) -> u8 {
+        self.attempts
+    }
+}
+
+/// What a signer found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Claims were added to the batch.
+    Claims,
+    /// Nothing waits for a signer.
+    Nothing,
+    /// The stream has ended, and every record of it is answered.
+    Drained,
+}
+
+/// What was taken from dead members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Slots whose producer died while writing.
+    pub voided: u64,
+    /// Records whose signer died, for the next signer.
+    pub returned: u64,
+    /// Records whose last attempt died.
+    pub failed: u64,
+}
+
+/// The ring's words, the locks that say who lives, and the one number of the spec that transitions need.
+pub(crate) struct Core {
+    pub cells: Cells,
+    pub locks: Box<dyn Locks>,
+    pub max_attempts: u8,
+}
+
+impl Core {
+    fn place(&self, sequence: u64, state: State) -> Result<Place, RingError> {
+        let geometry = &self.cells.geometry;
+        let (slot, lap) = (geometry.slot_of(sequence), geometry.lap_of(sequence));
+        let Some(stage) = state.stage() else {
+            return Err(RingError::Damaged { slot, state: state.0 });
+        };
+        Ok(match state.lap().cmp(&lap) {
+            cmp::Ordering::Less => Place::NotYet(state),
+            cmp::Ordering::Equal => Place::Here(stage, state),
+            // On its present lap the slot may be unclaimed, but on the one before it was freed, and the consumer
+            // frees in sequence.
+            cmp::Ordering::Greater => Place::Passed { resume: geometry.sequence(state.lap() - 1, slot) + 1 },
+        })
+    }
+
+    fn load(&self, sequence: u64, ordering: Ordering) -> State {
+        State(self.cells.state(self.cells.geometry.slot_of(sequence)).load(ordering))
+    }
+
+    fn swap(&self, sequence: u64, from: State, to: State, success: Ordering) -> bool {
+        let word = self.cells.state(self.cells.geometry.slot_of(sequence));
+        word.compare_exchange(from.0, to.0, success, Ordering::Relaxed).is_ok()
+    }
+
+    fn store(&self, sequence: u64, state: State, ordering: Ordering) {
+        self.cells.state(self.cells.geometry.slot_of(sequence)).store(state.0, ordering);
+    }
+
+    /// How many slots a walk looks at before it gives up: each once, and some for those who move underneath it.
+    fn walk(&self) -> std::ops::Range<u64> {
+        0..self.cells.geometry.capacity + 64
+    }
+
+    /// Claims the first unclaimed sequence for `stage` ([`Stage::Writing`] or [`Stage::Closed`]).
+    ///
+    /// Claims are dense: who claims a sequence has seen that every one before it is claimed.
+    pub fn claim_free(&self, stage: Stage, owner: Owner) -> Result<Claimed, RingError> {
+        let head = self.cells.hint(Hint::Head);
+        let mut sequence = head.load(Ordering::Relaxed);
+        for _ in self.walk() {
+            match self.place(sequence, self.load(sequence, Ordering::Relaxed))? {
+                Place::Here(Stage::Free, free) => {
+                    // label: freed
+                    if self.swap(sequence, free, State::new(free.lap(), stage, 0, owner), Ordering::Acquire) {
+                        // The hint stays on the end of the stream, so that everybody meets it.
+                        head.store(sequence + u64::from(stage != Stage::Closed), Ordering::Relaxed);
+                        return Ok(Claimed::Sequence(sequence));
+                    }
+                }
+                Place::Here(Stage::Closed, _) => return Ok(Claimed::Closed),
+                Place::Here(..) => sequence += 1,
+                Place::Passed { resume } => sequence = resume,
+                // A free slot on an earlier lap: the hint was ahead, which no honest member makes it.
+                Place::NotYet(state) if state.stage() == Some(Stage::Free) => {
+                    sequence = self.first_unclaimed()
+                }
+                Place::NotYet(_) => return Ok(Claimed::Full),
+            }
+        }
+        Ok(Claimed::Full)
+    }
+
+    /// The least sequence that nobody has claimed, from the slots alone.
+    pub fn first_unclaimed(&self) -> u64 {
+        self.least_sequence(|state| state.lap() + u64::from(state.stage() != Some(Stage::Free)))
+    }
+
+    /// The least sequence that the consumer has not freed, from the slots alone.
+    pub fn first_unfreed(&self) -> u64 {
+        self.least_sequence(State::lap)
+    }
+
+    fn least_sequence(&self, lap: impl Fn(State) -> u64) -> u64 {
+        let geometry = &self.cells.geometry;
+        let of_slot =
+            |slot| geometry.sequence(lap(State(self.cells.state(slot).load(Ordering::Relaxed))), slot);
+        (0..geometry.capacity).map(of_slot).min().unwrap_or(0)
+    }
+
+    /// Publishes the message that the caller has written into a sequence of its own.
+    pub fn publish(&self, sequence: u64) {
+        let lap = self.cells.geometry.lap_of(sequence);
+        let state = State::new(lap, Stage::Written, 0, Owner::NOBODY);
+        self.store(sequence, state, Ordering::Release); // label: written
+    }
+
+    /// Claims up to `max` records for signing and adds them to `batch`.
+    ///
+    /// A record tried before is claimed alone, so that a poisonous one doesn't take its neighbours along.
+    pub fn claim_written(
+        &self,
+        owner: Owner,
+        max: usize,
+        batch: &mut Vec<Claim>,
+    ) -> Result<Found, RingError> {
+        let hint = self.cells.hint(Hint::Sign);
+        let start = hint.load(Ordering::Relaxed);
+        let (mut sequence, mut passed, before) = (start, start, batch.len());
+        let (mut closed, mut enough) = (false, false);
+        for _ in self.walk() {
+            let settled = match self.place(sequence, self.load(sequence, Ordering::Relaxed))? {
+                Place::NotYet(_) | Place::Here(Stage::Free, _) => break,
+                Place::Here(Stage::Closed, _) => {
+                    closed = true;
+                    break;
+                }
+                Place::Passed { resume } => {
+                    (sequence, passed) = (resume, resume);
+                    continue;
+                }
+                Place::Here(Stage::Writing, _) => false,
+                Place::Here(Stage::Written, state) => {
+                    let tried = state.attempts() > 0;
+                    if tried && batch.len() > before {
+                        break;
+                    }
+                    // label: written
+                    if !self.swap(sequence, state, state.with(Stage::Signing, owner), Ordering::Acquire) {
+                        continue;
+                    }
+                    batch.push(Claim { sequence, attempts: state.attempts() });
+                    enough = tried || batch.len() - before >= max;
+                    true
+                }
+                Place::Here(..) => true,
+            };
+            passed += u64::from(settled && passed == sequence);
+            sequence += 1;
+            if enough {
+                break;
+            }
+        }
+        if passed != start {
+            // Not a store: somebody may have moved the hint back meanwhile.
+            let _ = hint.compare_exchange(start, passed, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        Ok(match (batch.len() > before, closed) {
+            (true, _) => Found::Claims,
+            (false, true) if self.is_drained() => Found::Drained,
+            (false, _) => Found::Nothing,
+        })
+    }
+
+    /// Whether no record waits for a signer or is with one, or is being written. Looks at every slot, for hints pass
+    /// over records that are with a signer, and that signer may die.
+    fn is_drained(&self) -> bool {
+        (0..self.cells.geometry.capacity).all(|slot| {
+            let stage = State(self.cells.state(slot).load(Ordering::Relaxed)).stage();
+            !matches!(stage, Some(Stage::Writing | Stage::Written | Stage::Signing))
+        })
+    }
+
+    /// Publishes what the signer has written: `stage` is [`Stage::Signed`] or [`Stage::Failed`].
+    pub fn answer(&self, claim: Claim, stage: Stage, owner: Owner) {
+        let lap = self.cells.geometry.lap_of(claim.sequence);
+        let state = State::new(lap, stage, claim.attempts, owner);
+        self.store(claim.sequence, state, Ordering::Release); // label: answered
+    }
+
+    /// Gives a claimed record to the next signer, untried.
+    pub fn give_back(&self, claim: Claim) {
+        let lap = self.cells.geometry.lap_of(claim.sequence);
+        let state = State::new(lap, Stage::Written, claim.attempts, Owner::NOBODY);
+        self.store(claim.sequence, state, Ordering::Release); // label: written
+        self.cells.hint(Hint::Sign).fetch_min(claim.sequence, Ordering::Relaxed);
+    }
+
+    /// What the consumer finds at `sequence`: its answered state, or `None` while there is none.
+    pub fn answered(&self, sequence: u64) -> Result<Option<(Stage, State)>, RingError> {
+        let state = self.load(sequence, Ordering::Acquire); // label: answered
+        match self.place(sequence, state)? {
+            Place::Here(stage @ (Stage::Signed | Stage::Failed | Stage::Void | Stage::Closed), state) => {
+                Ok(Some((stage, state)))
+            }
+            Place::Here(..) | Place::NotYet(_) => Ok(None),
+            // Only the consumer frees, and it has not freed this one.
+            Place::Passed { .. } => {
+                Err(RingError::Damaged { slot: self.cells.geometry.slot_of(sequence), state: state.0 })
+            }
+        }
+    }
+
+    /// Gives the slot of an answered sequence to the next lap.
+    pub fn free(&self, sequence: u64) -> Result<(), RingError> {
+        let lap = self.cells.geometry.lap_of(sequence);
+        if lap >= LAP_MAX {
+            return Err(RingError::Exhausted);
+        }
+        self.store(sequence, State::free(lap + 1), Ordering::Release); // label: freed
+        self.cells.hint(Hint::Tail).store(sequence + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether `owner` is gone for good: its byte is free, or its index is somebody else's by now.
+    fn is_dead(&self, owner: Owner) -> Result<bool, RingError> {
+        let word = self.cells.member(owner.index.into()).load(Ordering::Relaxed);
+        Ok(word as u8 != owner.generation
+            || !self.locks.is_held_by_other(MEMBER_BYTE + u64::from(owner.index))?)
+    }
+
+    /// Takes from every dead member what it holds, and brings the signers' hint back to what waits for them.
+    ///
+    /// Anybody may do it, several at once: each takeover is a compare-and-swap of the very word that was judged.
+    pub fn recover(&self, me: Owner) -> Result<Recovered, RingError> {
+        let mut recovered = Recovered::default();
+        let mut judged: Option<(Owner, bool)> = None;
+        let mut sequence = self.cells.hint(Hint::Tail).load(Ordering::Relaxed);
+        for _ in self.walk() {
+            let state = self.load(sequence, Ordering::Acquire); // label: joined
+            match self.place(sequence, state)? {
+                Place::NotYet(_) | Place::Here(Stage::Free | Stage::Closed, _) => break,
+                Place::Passed { resume } => {
+                    sequence = resume;
+                    continue;
+                }
+                Place::Here(Stage::Writing | Stage::Signing, _) if state.owner() != me => {
+                    let dead = match judged {
+                        Some((owner, dead)) if owner == state.owner() => dead,
+                        _ => self.is_dead(state.owner())?,
+                    };
+                    judged = Some((state.owner(), dead));
+                    if dead {
+                        self.take_over(sequence, state, &mut recovered);
+                    }
+                }
+                Place::Here(Stage::Written, _) => self.rewind(sequence),
+                Place::Here(..) => {}
+            }
+            sequence += 1;
+        }
+        self.announce(&recovered);
+        Ok(recovered)
+    }
+
+    /// Takes over all that earlier holders of a member index have left, for the index's new holder.
+    pub fn sweep(&self, index: u8) -> Recovered {
+        let mut recovered = Recovered::default();
+        for slot in 0..self.cells.geometry.capacity {
+            let state = State(self.cells.state(slot).load(Ordering::Acquire));
+            if state.owner().index == index && matches!(state.stage(), Some(Stage::Writing | Stage::Signing))
+            {
+                self.take_over(self.cells.geometry.sequence(state.lap(), slot), state, &mut recovered);
+            }
+        }
+        self.announce(&recovered);
+        recovered
+    }
+
+    /// Takes one slot from its dead owner: a half-written message is void, a record goes to the next signer, or is
+    /// answered as failed when that was its last attempt.
+    fn take_over(&self, sequence: u64, state: State, recovered: &mut Recovered) {
+        let attempts = state.attempts().saturating_add(1);
+        let (stage, attempts, counter) = match state.stage() {
+            Some(Stage::Writing) => (Stage::Void, 0, &mut recovered.voided),
+            _ if attempts >= self.max_attempts => (Stage::Failed, self.max_attempts, &mut recovered.failed),
+            _ => (Stage::Written, attempts, &mut recovered.returned),
+        };
+        let next = State::new(state.lap(), stage, attempts, Owner::NOBODY);
+        // label: written, answered. Not Relaxed: what the dead one stored must not come after what follows.
+        if self.swap(sequence, state, next, Ordering::AcqRel) {
+            *counter += 1;
+            if stage == Stage::Written {
+                self.rewind(sequence);
+            }
+        }
+    }
+
+    /// Brings the signers' hint back to `sequence` if it is beyond it.
+    fn rewind(&self, sequence: u64) {
+        let hint = self.cells.hint(Hint::Sign);
+        if hint.load(Ordering::Relaxed) > sequence {
+            hint.fetch_min(sequence, Ordering::Relaxed);
+            self.cells.notify(Event::Published);
+        }
+    }
+
+    fn announce(&self, recovered: &Recovered) {
+        if recovered.returned > 0 {
+            self.cells.notify(Event::Published);
+        }
+        if recovered.voided + recovered.failed > 0 {
+            self.cells.notify(Event::Signed);
+        }
+    }
+}

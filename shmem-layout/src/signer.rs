@@ -1,0 +1,135 @@
+//! The signer's end: claim, read once, answer in place.
+
+use crate::cells::{Event, Ordering};
+use crate::layout::slot;
+use crate::protocol::{Claim, Found};
+use crate::ring::{Ring, WaitError};
+use crate::state::{Owner, Stage};
+use crate::wait::Waiting;
+
+/// What the producer wrote beside a message: an allegation, bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The signing method, as roles number it.
+    pub method: u32,
+    /// Bytes of message, not above the ring's capacity for it.
+    pub message_len: usize,
+}
+
+/// What a signer answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// 0 for a signature; else why there is none, as roles number it.
+    pub status: i32,
+    /// The signature.
+    pub signature: &'a [u8],
+    /// When the record was claimed, in nanoseconds of the ring's clock.
+    pub claimed_ns: u64,
+    /// When it was signed.
+    pub signed_ns: u64,
+    /// The first eight bytes of the signing module's SHA-256; 0 for none.
+    pub module_id: u64,
+    /// Which of the modules, counted up at each swap.
+    pub generation: u32,
+    /// The runtime, as roles number it.
+    pub runtime: u32,
+}
+
+/// What [`Signer::claim`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claims {
+    /// At least one claim was added to the batch.
+    Some,
+    /// The stream has ended and every record of it is answered.
+    Drained,
+}
+
+/// One of a ring's signers.
+pub struct Signer {
+    ring: Ring,
+    owner: Owner,
+}
+
+impl Signer {
+    pub(crate) fn new(ring: Ring, owner: Owner) -> Self {
+        Self { ring, owner }
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Claims up to `max` records, waiting for the first, and adds them to `batch`.
+    ///
+    /// # Errors
+    /// Stopped while waiting, or the ring itself.
+    pub fn claim(
+        &mut self,
+        max: usize,
+        batch: &mut Vec<Claim>,
+        waiting: &Waiting,
+    ) -> Result<Claims, WaitError> {
+        let attempt = || match self.ring.core.claim_written(self.owner, max, batch) {
+            Ok(Found::Claims) => Some(Ok(Claims::Some)),
+            Ok(Found::Drained) => Some(Ok(Claims::Drained)),
+            Ok(Found::Nothing) => None,
+            Err(error) => Some(Err(error.into())),
+        };
+        self.ring.wait(Event::Published, self.owner, waiting, attempt)
+    }
+
+    /// What the producer asked for.
+    pub fn request(&self, claim: &Claim) -> Request {
+        let cells = self.ring.cells();
+        let slot = cells.geometry.slot_of(claim.sequence);
+        let get = |offset| cells.slot_word(slot, offset).load(Ordering::Relaxed);
+        let message_len = get(slot::MESSAGE_LEN).min(cells.geometry.message_capacity as u64) as usize;
+        Request { method: (get(slot::SOURCE_AND_METHOD) >> 32) as u32, message_len }
+    }
+
+    /// Copies the message into private memory: once, for whoever reads it twice may read two messages, and a nonce
+    /// made for the one and a challenge made for the other give the key away.
+    ///
+    /// # Panics
+    /// If `into` is longer than the ring's message capacity.
+    pub fn copy_message(&self, claim: &Claim, into: &mut [u8]) {
+        let cells = self.ring.cells();
+        assert!(into.len() <= cells.geometry.message_capacity, "longer than a slot's message");
+        cells.load_bytes(cells.geometry.slot_of(claim.sequence), cells.geometry.message_offset(), into);
+    }
+
+    /// Writes the answer beside the message and publishes it, without waking anybody: see [`Signer::flush`].
+    ///
+    /// # Panics
+    /// If the signature is longer than the ring's signature capacity.
+    pub fn answer(&mut self, claim: Claim, answer: &Answer<'_>) {
+        let cells = self.ring.cells();
+        assert!(
+            answer.signature.len() <= cells.geometry.signature_capacity,
+            "longer than a slot's signature"
+        );
+        let slot = cells.geometry.slot_of(claim.sequence);
+        let put = |offset, word| cells.slot_word(slot, offset).store(word, Ordering::Relaxed);
+        put(slot::CLAIMED_NS, answer.claimed_ns);
+        put(slot::SIGNED_NS, answer.signed_ns);
+        put(slot::MODULE_ID, answer.module_id);
+        put(slot::GENERATION_AND_RUNTIME, u64::from(answer.runtime) << 32 | u64::from(answer.generation));
+        let status = u64::from(answer.status.cast_unsigned());
+        put(slot::STATUS_AND_SIGNATURE_LEN, (answer.signature.len() as u64) << 32 | status);
+        cells.store_bytes(slot, slot::SIGNATURE, answer.signature);
+        let stage = if answer.status == 0 { Stage::Signed } else { Stage::Failed };
+        self.ring.core.answer(claim, stage, self.owner);
+    }
+
+    /// Gives a claimed record to the next signer, as if it had not been claimed.
+    pub fn give_back(&mut self, claim: Claim) {
+        self.ring.core.give_back(claim);
+        self.ring.cells().notify(Event::Published);
+    }
+
+    /// Wakes the consumer if it sleeps: once after each batch.
+    pub fn flush(&self) {
+        self.ring.cells().notify(Event::Signed);
+    }
+}

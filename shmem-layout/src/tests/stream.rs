@@ -1,0 +1,185 @@
+//! A stream from end to end: nothing lost, doubled, reordered or mixed up.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::{PublishError, WaitError};
+
+#[test]
+fn a_record_comes_out_as_it_went_in() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        let mut signer = place.attach().join_signer().unwrap();
+        let consumer = place.attach().join_consumer().unwrap();
+        // Two laps, and lengths on both sides of a word's end.
+        for (position, len) in
+            [0_usize, 1, 7, 8, 9, 63, 64, 65, 99, 100, 3, 16, 17, 31, 32, 33].iter().enumerate()
+        {
+            let message: Vec<u8> = (0..*len as u8).map(|byte| byte.wrapping_add(position as u8)).collect();
+            let sequence = publish(&mut producer, position as u64, &message);
+            assert_eq!(sequence, position as u64);
+            assert_eq!(sign(&mut signer, 64), [sequence]);
+            let (delivery, copy, signature) = read(&consumer, sequence);
+            let Delivery::Record(record) = delivery else { panic!("{delivery:?}") };
+            assert_eq!(copy, message);
+            assert_eq!(signature, message.iter().rev().take(64).copied().collect::<Vec<_>>());
+            assert_eq!((record.sequence, record.position, record.method), (sequence, position as u64, 1));
+            assert_eq!((record.module_id, record.generation, record.runtime, record.status), (5, 6, 7, 0));
+            let times = [record.intended_ns, record.written_ns, record.claimed_ns, record.signed_ns];
+            assert!(times.is_sorted() && times[0] > 0, "{times:?}");
+            assert_eq!(consumer.source_name(record.source), "feed");
+            consumer.answer_for(&record).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_message_longer_than_a_slot_never_gets_in() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        let message = Message { position: 0, method: 1, intended_ns: 0, bytes: &[0; 101] };
+        let refused = producer.publish(&message, WhenFull::Fail, &waiting());
+        assert!(matches!(refused, Err(PublishError::TooLong { len: 101, capacity: 100 })), "{refused:?}");
+        assert_eq!(place.attach().snapshot().unwrap().head, 0);
+    }
+}
+
+#[test]
+fn a_full_ring_fails_or_waits_and_loses_nothing() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        for position in 0..8 {
+            publish(&mut producer, position, b"x");
+        }
+        let message = Message { position: 8, method: 1, intended_ns: 0, bytes: b"x" };
+        let full = producer.publish(&message, WhenFull::Fail, &waiting());
+        assert!(matches!(full, Err(PublishError::Full)), "{full:?}");
+        let (mut signer, consumer) =
+            (place.attach().join_signer().unwrap(), place.attach().join_consumer().unwrap());
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| producer.publish(&message, WhenFull::Wait, &waiting()));
+            sign(&mut signer, 1);
+            let (Delivery::Record(record), ..) = read(&consumer, 0) else { panic!() };
+            consumer.answer_for(&record).unwrap();
+            consumer.flush();
+            assert_eq!(waiter.join().unwrap().unwrap(), 8);
+        });
+    }
+}
+
+#[test]
+fn a_wait_ends_when_it_is_told_to_stop() {
+    for strategy in WaitStrategy::ALL {
+        let [_, place, _] = Place::all(&small());
+        let mut signer = place.attach().join_signer().unwrap();
+        let waiting = Waiting::new(strategy);
+        let stop = std::sync::Arc::clone(&waiting.stop);
+        thread::scope(|scope| {
+            let waiter = scope.spawn(move || signer.claim(1, &mut Vec::new(), &waiting));
+            thread::sleep(Duration::from_millis(5));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(matches!(waiter.join().unwrap(), Err(WaitError::Stopped)));
+        });
+    }
+}
+
+#[test]
+fn a_close_ends_everybody_in_order() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        let mut signer = place.attach().join_signer().unwrap();
+        let consumer = place.attach().join_consumer().unwrap();
+        publish(&mut producer, 0, b"last words");
+        assert!(place.attach().close(&waiting()).unwrap());
+        assert!(!place.attach().close(&waiting()).unwrap(), "closed twice");
+        let message = Message { position: 1, method: 1, intended_ns: 0, bytes: b"too late" };
+        let late = producer.publish(&message, WhenFull::Wait, &waiting());
+        assert!(matches!(late, Err(PublishError::Closed)), "{late:?}");
+        assert_eq!(sign(&mut signer, 64), [0], "what came before the close is signed");
+        assert_eq!(signer.claim(64, &mut Vec::new(), &waiting()).unwrap(), Claims::Drained);
+        assert_eq!(read(&consumer, 1).0, Delivery::Closed);
+    }
+}
+
+#[test]
+fn a_signer_stays_while_another_still_holds_a_record() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        let (mut slow, mut quick) =
+            (place.attach().join_signer().unwrap(), place.attach().join_signer().unwrap());
+        publish(&mut producer, 0, b"held");
+        let mut held = Vec::new();
+        slow.claim(1, &mut held, &waiting()).unwrap();
+        place.attach().close(&waiting()).unwrap();
+        let found = place.attach().core.claim_written(crate::Owner::NOBODY, 1, &mut Vec::new()).unwrap();
+        assert_eq!(found, crate::protocol::Found::Nothing, "drained, with a record in hand");
+        slow.give_back(held.pop().unwrap());
+        assert_eq!(sign(&mut quick, 1), [0]);
+    }
+}
+
+/// Three producers, three signers, a consumer, a ring much smaller than the stream, every wait strategy.
+#[test]
+fn many_at_once_lose_double_and_mix_nothing() {
+    for strategy in WaitStrategy::ALL {
+        // Seven spinners on few cores get a time slice each now and then.
+        let each = if strategy == WaitStrategy::Spin { 100 } else { 1000 };
+        for place in Place::all(&small()) {
+            let waiting = Waiting::new(strategy);
+            let (place, waiting) = (&place, &waiting);
+            let started = Instant::now();
+            thread::scope(|scope| {
+                let producers = ["a", "b", "c"].map(|name| {
+                    let mut producer = place.attach().join_producer(name).unwrap();
+                    scope.spawn(move || {
+                        for position in 0..each {
+                            let bytes = format!("{name} {position}").into_bytes();
+                            let message = Message { position, method: 1, intended_ns: 1, bytes: &bytes };
+                            producer.publish(&message, WhenFull::Wait, waiting).unwrap();
+                            producer.flush();
+                        }
+                    })
+                });
+                for max in [1, 3, 64] {
+                    let mut signer = place.attach().join_signer().unwrap();
+                    scope.spawn(move || {
+                        let mut batch = Vec::new();
+                        while signer.claim(max, &mut batch, waiting).unwrap() == Claims::Some {
+                            for claim in batch.drain(..) {
+                                sign_one(&mut signer, claim);
+                            }
+                        }
+                    });
+                }
+                let consumer = place.attach().join_consumer().unwrap();
+                scope.spawn(move || {
+                    let mut next = [0; 3];
+                    for sequence in 0.. {
+                        let (mut message, mut signature) = (Vec::new(), Vec::new());
+                        let delivery =
+                            consumer.read(sequence, &mut message, &mut signature, waiting).unwrap();
+                        let Delivery::Record(record) = delivery else {
+                            assert_eq!(delivery, Delivery::Closed);
+                            break;
+                        };
+                        let source = usize::from(record.source);
+                        let expected = format!("{} {}", consumer.source_name(record.source), next[source]);
+                        assert_eq!(String::from_utf8(message.clone()).unwrap(), expected);
+                        assert_eq!(record.position, next[source], "out of order");
+                        message.reverse();
+                        assert_eq!(message, signature, "another record's signature");
+                        next[source] += 1;
+                        consumer.answer_for(&record).unwrap();
+                        consumer.flush();
+                    }
+                    assert_eq!(next, [each; 3], "after {:?}", started.elapsed());
+                });
+                for producer in producers {
+                    producer.join().unwrap();
+                }
+                place.attach().close(waiting).unwrap();
+            });
+        }
+    }
+}
