@@ -1,5 +1,6 @@
-//! What Ringseal's binaries say alike: exit codes, one-line errors, signing methods, Ctrl-C.
+//! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, signing methods, Ctrl-C.
 
+mod arguments;
 mod method;
 mod stop;
 
@@ -7,6 +8,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+pub use arguments::{parse, parse_from};
 pub use method::{Method, MethodChoice};
 pub use stop::stop_on_signals;
 

@@ -11,9 +11,9 @@ mod model;
 #[cfg(not(loom))]
 pub(crate) use bytes::Memory;
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
-pub(crate) use model::Memory;
+pub(crate) use model::{AtomicU32, AtomicU64, Memory};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 

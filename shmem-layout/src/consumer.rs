@@ -1,5 +1,7 @@
 //! The consumer's end: read in sequence, answer for, free.
 
+use std::time::{Duration, Instant};
+
 use crate::cells::{Event, Ordering};
 use crate::layout::{SOURCES, slot};
 use crate::protocol::RingError;
@@ -94,7 +96,7 @@ impl Consumer {
         }))
     }
 
-    /// As [`Consumer::try_read`], waiting until there is something.
+    /// As [`Consumer::try_read`], waiting for about `limit` at most.
     ///
     /// # Errors
     /// Stopped while waiting, or a damaged ring.
@@ -104,9 +106,15 @@ impl Consumer {
         message: &mut Vec<u8>,
         signature: &mut Vec<u8>,
         waiting: &Waiting,
-    ) -> Result<Delivery, WaitError> {
-        let attempt = || self.try_read(sequence, message, signature).map_err(WaitError::Ring).transpose();
-        self.ring.wait(Event::Signed, self.owner, waiting, attempt)
+        limit: Duration,
+    ) -> Result<Option<Delivery>, WaitError> {
+        let attempt = || match self.try_read(sequence, message, signature) {
+            Ok(None) => None,
+            outcome => Some(outcome.map_err(WaitError::Ring)),
+        };
+        let started = Instant::now();
+        let idle = || (started.elapsed() >= limit).then_some(None);
+        self.ring.wait(Event::Signed, self.owner, waiting, attempt, idle)
     }
 
     fn copy(&self, sequence: u64, state: State, message: &mut Vec<u8>, signature: &mut Vec<u8>) -> Record {
@@ -153,15 +161,15 @@ impl Consumer {
         source::source_name(self.ring.cells(), usize::from(source).min(SOURCES - 1))
     }
 
-    /// Notes that `record` is answered for, so that its source never sends it again, then frees its slot. Only once
-    /// it is in the journal. Wakes nobody: see [`Consumer::flush`].
+    /// Notes that the record at `position` of `source` is answered for, so that it is never sent again, then frees its
+    /// slot. Only once it is in the journal. Wakes nobody: see [`Consumer::flush`].
     ///
     /// # Errors
     /// The ring's sequences are used up.
-    pub fn answer_for(&self, record: &Record) -> Result<(), RingError> {
-        let next = self.ring.cells().source_next(record.source.into());
-        next.store(record.position.saturating_add(1), Ordering::Release); // label: answered for
-        self.free(record.sequence)
+    pub fn answer_for(&self, sequence: u64, source: u16, position: u64) -> Result<(), RingError> {
+        let next = self.ring.cells().source_next(usize::from(source).min(SOURCES - 1));
+        next.store(position.saturating_add(1), Ordering::Release); // label: answered for
+        self.free(sequence)
     }
 
     /// Frees the slot of a sequence that held no record.

@@ -198,7 +198,7 @@ impl Core {
         let hint = self.cells.hint(Hint::Sign);
         let start = hint.load(Ordering::Relaxed);
         let (mut sequence, mut passed, before) = (start, start, batch.len());
-        let (mut closed, mut enough) = (false, false);
+        let (mut closed, mut enough, mut in_other_hands) = (false, false, None);
         for _ in self.walk() {
             let settled = match self.place(sequence, self.load(sequence, Ordering::Relaxed))? {
                 Place::NotYet(_) | Place::Here(Stage::Free, _) => break,
@@ -224,6 +224,10 @@ impl Core {
                     enough = tried || batch.len() - before >= max;
                     true
                 }
+                Place::Here(Stage::Signing, _) => {
+                    in_other_hands = in_other_hands.or(Some(sequence));
+                    true
+                }
                 Place::Here(..) => true,
             };
             passed += u64::from(settled && passed == sequence);
@@ -233,14 +237,31 @@ impl Core {
             }
         }
         if passed != start {
-            // Not a store: somebody may have moved the hint back meanwhile.
-            let _ = hint.compare_exchange(start, passed, Ordering::Relaxed, Ordering::Relaxed);
+            // Not a store: somebody may have brought the hint back meanwhile. label: returned
+            let _ = hint.compare_exchange(start, passed, Ordering::Acquire, Ordering::Relaxed);
+            if let Some(first) = in_other_hands {
+                self.rewind_to_returned(first..passed)?;
+            }
         }
         Ok(match (batch.len() > before, closed) {
             (true, _) => Found::Claims,
             (false, true) if self.is_drained() => Found::Drained,
             (false, _) => Found::Nothing,
         })
+    }
+
+    /// Brings the signers' hint back to the first of `sequences` that waits for a signer again. Who returns a record brings
+    /// the hint back itself, but in vain if a walk that saw the record in other hands moves the hint after that.
+    fn rewind_to_returned(&self, sequences: std::ops::Range<u64>) -> Result<(), RingError> {
+        for sequence in sequences {
+            if let Place::Here(Stage::Written, _) =
+                self.place(sequence, self.load(sequence, Ordering::Relaxed))?
+            {
+                self.rewind(sequence);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether no record waits for a signer or is with one, or is being written. Looks at every slot, for hints pass
@@ -264,7 +285,7 @@ impl Core {
         let lap = self.cells.geometry.lap_of(claim.sequence);
         let state = State::new(lap, Stage::Written, claim.attempts, Owner::NOBODY);
         self.store(claim.sequence, state, Ordering::Release); // label: written
-        self.cells.hint(Hint::Sign).fetch_min(claim.sequence, Ordering::Relaxed);
+        self.rewind(claim.sequence);
     }
 
     /// What the consumer finds at `sequence`: its answered state, or `None` while there is none.
@@ -325,7 +346,13 @@ impl Core {
                         self.take_over(sequence, state, &mut recovered);
                     }
                 }
-                Place::Here(Stage::Written, _) => self.rewind(sequence),
+                // Nobody honest moves the hint beyond such a record; but what a hint says is never relied on.
+                Place::Here(Stage::Written, _)
+                    if self.cells.hint(Hint::Sign).load(Ordering::Relaxed) > sequence =>
+                {
+                    self.rewind(sequence);
+                    self.cells.notify(Event::Published);
+                }
                 Place::Here(..) => {}
             }
             sequence += 1;
@@ -358,8 +385,8 @@ impl Core {
             _ => (Stage::Written, attempts, &mut recovered.returned),
         };
         let next = State::new(state.lap(), stage, attempts, Owner::NOBODY);
-        // label: written, answered. Not Relaxed: what the dead one stored must not come after what follows.
-        if self.swap(sequence, state, next, Ordering::AcqRel) {
+        // label: written, answered. What the dead one stored must not come after what follows.
+        if self.swap(sequence, state, next, Ordering::Release) {
             *counter += 1;
             if stage == Stage::Written {
                 self.rewind(sequence);
@@ -369,11 +396,8 @@ impl Core {
 
     /// Brings the signers' hint back to `sequence` if it is beyond it.
     fn rewind(&self, sequence: u64) {
-        let hint = self.cells.hint(Hint::Sign);
-        if hint.load(Ordering::Relaxed) > sequence {
-            hint.fetch_min(sequence, Ordering::Relaxed);
-            self.cells.notify(Event::Published);
-        }
+        // Always, and not only if a load finds the hint beyond: that load could be of an old value.
+        self.cells.hint(Hint::Sign).fetch_min(sequence, Ordering::Release); // label: returned
     }
 
     fn announce(&self, recovered: &Recovered) {

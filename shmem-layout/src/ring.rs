@@ -116,22 +116,26 @@ impl Ring {
             Ok(Claimed::Full) => None,
             outcome => Some(outcome.map_err(WaitError::Ring)),
         };
-        self.wait(Event::Freed, owner, waiting, attempt)
+        self.wait(Event::Freed, owner, waiting, attempt, || None)
     }
 
-    /// Waits on `event` as `waiting` says, and looks after the dead meanwhile.
+    /// Waits on `event` as `waiting` says, and looks after the dead meanwhile. `idle` may end the wait too.
     pub(crate) fn wait<T>(
         &self,
         event: Event,
         me: Owner,
         waiting: &Waiting,
         attempt: impl FnMut() -> Option<Result<T, WaitError>>,
+        mut idle: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
         let idle = || {
             if waiting.is_stopped() {
                 return Some(Err(WaitError::Stopped));
             }
-            self.core.recover(me).err().map(|error| Err(error.into()))
+            if let Err(error) = self.core.recover(me) {
+                return Some(Err(error.into()));
+            }
+            idle().map(Ok)
         };
         self.cells().wait(event, waiting.strategy, attempt, idle)
     }

@@ -76,7 +76,7 @@ impl Signer {
             Ok(Found::Nothing) => None,
             Err(error) => Some(Err(error.into())),
         };
-        self.ring.wait(Event::Published, self.owner, waiting, attempt)
+        self.ring.wait(Event::Published, self.owner, waiting, attempt, || None)
     }
 
     /// What the producer asked for.

@@ -3,7 +3,7 @@
 //! A source is a name. Its entry holds an id made of the name, the name itself (for people), and `next`, the position
 //! after the last one that the consumer has answered for, which the consumer alone writes, before it frees.
 
-use crate::cells::{Cells, Ordering};
+use crate::cells::{Cells, Ordering, fence};
 use crate::layout::{SOURCE_NAME_LEN, SOURCES, slot};
 use crate::locks::SOURCE_BYTE;
 use crate::membership::JoinError;
@@ -54,20 +54,28 @@ impl Core {
     ///
     /// In this order: a record that is freed between the two looks is in `next` by then.
     pub fn resume_position(&self, index: u16) -> u64 {
-        let geometry = &self.cells.geometry;
-        let held = (0..geometry.capacity).filter_map(|slot| {
-            let state = State(self.cells.state(slot).load(Ordering::Acquire)); // label: written
-            let held = matches!(
-                state.stage(),
-                Some(Stage::Written | Stage::Signing | Stage::Signed | Stage::Failed)
-            );
-            let word = |offset| self.cells.slot_word(slot, offset).load(Ordering::Relaxed);
-            let ours = held && word(slot::SOURCE_AND_METHOD) as u16 == index;
-            ours.then(|| word(slot::POSITION).saturating_add(1))
-        });
-        let held = held.max().unwrap_or(0);
+        let held =
+            (0..self.cells.geometry.capacity).filter_map(|slot| self.position_after(slot, index)).max();
         // label: answered for
-        held.max(self.cells.source_next(index.into()).load(Ordering::Acquire))
+        held.unwrap_or(0).max(self.cells.source_next(index.into()).load(Ordering::Acquire))
+    }
+
+    /// The position after the record in `slot`, if that is one of source `index`.
+    fn position_after(&self, slot: u64, index: u16) -> Option<u64> {
+        loop {
+            let state = State(self.cells.state(slot).load(Ordering::Acquire)); // label: written
+            let stage = state.stage()?;
+            if !matches!(stage, Stage::Written | Stage::Signing | Stage::Signed | Stage::Failed) {
+                return None;
+            }
+            let word = |offset| self.cells.slot_word(slot, offset).load(Ordering::Relaxed);
+            let (source, position) = (word(slot::SOURCE_AND_METHOD) as u16, word(slot::POSITION));
+            // Words of two laps make no record: the fence keeps the second look at the lap behind them.
+            fence(Ordering::Acquire);
+            if State(self.cells.state(slot).load(Ordering::Relaxed)).lap() == state.lap() {
+                return (source == index).then(|| position.saturating_add(1));
+            }
+        }
     }
 
     /// Every source that the ring knows.

@@ -124,3 +124,7 @@ fn read(consumer: &crate::Consumer, sequence: u64) -> (Delivery, Vec<u8>, Vec<u8
     let delivery = consumer.try_read(sequence, &mut message, &mut signature).unwrap();
     (delivery.expect("not answered yet"), message, signature)
 }
+
+fn answer_for(consumer: &crate::Consumer, record: &crate::Record) {
+    consumer.answer_for(record.sequence, record.source, record.position).unwrap();
+}

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cells::{Cells, Event, Ordering, fence};
 
@@ -43,17 +43,13 @@ impl WaitStrategy {
         }
     }
 
-    fn step(self, round: u32) -> Step {
-        // A pause takes about 25 ns, a yield about 500.
-        const SPINS: u32 = 64;
-        const YIELDS: u32 = 200;
+    /// How many times to poll with a pause of about 25 ns before the clock is looked at: in every round, or in the
+    /// first only.
+    fn pauses(self, is_first_round: bool) -> u32 {
         match self {
-            Self::Spin => Step::Pause,
-            Self::Yield => Step::Yield,
-            Self::Block => Step::Sleep,
-            Self::Adaptive if round < SPINS => Step::Pause,
-            Self::Adaptive if round < SPINS + YIELDS => Step::Yield,
-            Self::Adaptive => Step::Sleep,
+            Self::Spin => 64,
+            Self::Adaptive if is_first_round => 64,
+            Self::Adaptive | Self::Yield | Self::Block => 0,
         }
     }
 }
@@ -73,18 +69,19 @@ impl FromStr for WaitStrategy {
     }
 }
 
-enum Step {
-    Pause,
-    Yield,
-    Sleep,
-}
+/// How long [`WaitStrategy::Adaptive`] yields before it sleeps. By the clock, not by count: a yield takes half a
+/// microsecond on an idle machine, and a time slice on a busy one.
+const YIELD_FOR: Duration = Duration::from_micros(100);
+
+/// How often a member that polls looks after stop flags and the dead. One that sleeps does so after each sleep.
+const LOOK_AFTER_EVERY: Duration = Duration::from_millis(10);
 
 /// How a member waits, and the flag that makes it stop waiting.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
     /// How to wait.
     pub strategy: WaitStrategy,
-    /// Set by somebody else (a signal's handler): every wait ends within [`SLEEP_LIMIT`].
+    /// Set by somebody else (a signal's handler): every wait ends within about [`SLEEP_LIMIT`].
     pub stop: Arc<AtomicBool>,
 }
 
@@ -114,8 +111,8 @@ impl Cells {
         }
     }
 
-    /// Waits on `event` until `attempt` gives a value; `idle` is asked about every 100 µs of polling and after
-    /// every sleep, for what must be looked after meanwhile, and may end the wait too.
+    /// Waits on `event` until `attempt` gives a value; `idle` is asked every 10 ms of polling and after every sleep, for
+    /// what must be looked after meanwhile, and may end the wait too.
     pub(crate) fn wait<T>(
         &self,
         event: Event,
@@ -123,26 +120,33 @@ impl Cells {
         mut attempt: impl FnMut() -> Option<T>,
         mut idle: impl FnMut() -> Option<T>,
     ) -> T {
-        let mut round = 0_u32;
+        let mut since: Option<(Instant, Instant)> = None;
         loop {
+            for _ in 0..strategy.pauses(since.is_none()) {
+                if let Some(value) = attempt() {
+                    return value;
+                }
+                std::hint::spin_loop();
+            }
             if let Some(value) = attempt() {
                 return value;
             }
-            let mut look_after = round % 4096 == 4095;
-            match strategy.step(round) {
-                Step::Pause => std::hint::spin_loop(),
-                Step::Yield => std::thread::yield_now(),
-                Step::Sleep => {
-                    if let Some(value) = self.sleep_unless(event, &mut attempt) {
-                        return value;
-                    }
-                    look_after = true;
-                }
-            }
-            if look_after && let Some(value) = idle() {
+            let now = Instant::now();
+            let (started, looked) = since.get_or_insert((now, now));
+            let may_yield = strategy == WaitStrategy::Yield
+                || strategy == WaitStrategy::Adaptive && now - *started < YIELD_FOR;
+            let sleeps = strategy != WaitStrategy::Spin && !may_yield;
+            if may_yield {
+                std::thread::yield_now();
+            } else if sleeps && let Some(value) = self.sleep_unless(event, &mut attempt) {
                 return value;
             }
-            round = round.wrapping_add(1);
+            if sleeps || now - *looked >= LOOK_AFTER_EVERY {
+                *looked = now;
+                if let Some(value) = idle() {
+                    return value;
+                }
+            }
         }
     }
 

@@ -1,14 +1,69 @@
 //! Model memory: the words that the protocol uses, as loom's atomics, and a futex of loom's parts.
+//!
+//! loom 0.7 looks for orders worth trying at the *last* access of an atomic. A load that another thread's load
+//! follows is forgotten, and with it the order in which that thread's store comes first: of "look, then swap", which
+//! all of this protocol is, it would try a part only. So each word has a turnstile, an atomic that every access swaps
+//! first: any two of its accesses depend on each other, and being relaxed it orders nothing else.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use loom::sync::atomic::{self, Ordering};
 use loom::sync::{Condvar, Mutex};
 
 use super::{Event, Hint};
 use crate::layout::{Geometry, control, event, slot};
+
+macro_rules! word {
+    ($name:ident, $value:ty) => {
+        /// An atomic behind a turnstile.
+        pub(crate) struct $name {
+            turnstile: atomic::AtomicBool,
+            word: atomic::$name,
+        }
+
+        impl $name {
+            fn new(value: $value) -> Self {
+                Self { turnstile: atomic::AtomicBool::new(false), word: atomic::$name::new(value) }
+            }
+
+            fn enter(&self) -> &atomic::$name {
+                self.turnstile.swap(false, Ordering::Relaxed);
+                &self.word
+            }
+
+            pub fn load(&self, ordering: Ordering) -> $value {
+                self.enter().load(ordering)
+            }
+
+            pub fn store(&self, value: $value, ordering: Ordering) {
+                self.enter().store(value, ordering);
+            }
+
+            pub fn compare_exchange(
+                &self,
+                from: $value,
+                to: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                self.enter().compare_exchange(from, to, success, failure)
+            }
+
+            pub fn fetch_add(&self, value: $value, ordering: Ordering) -> $value {
+                self.enter().fetch_add(value, ordering)
+            }
+
+            pub fn fetch_min(&self, value: $value, ordering: Ordering) -> $value {
+                self.enter().fetch_min(value, ordering)
+            }
+        }
+    };
+}
+
+word!(AtomicU32, u32);
+word!(AtomicU64, u64);
 
 /// A word of message or signature: a plain one to loom, which reports any two accesses that no ordering of the state
 /// words keeps apart, one of them a store. Stricter than production, where a dishonest peer is to be lived with.

@@ -29,7 +29,7 @@ fn a_record_comes_out_as_it_went_in() {
             let times = [record.intended_ns, record.written_ns, record.claimed_ns, record.signed_ns];
             assert!(times.is_sorted() && times[0] > 0, "{times:?}");
             assert_eq!(consumer.source_name(record.source), "feed");
-            consumer.answer_for(&record).unwrap();
+            answer_for(&consumer, &record);
         }
     }
 }
@@ -61,7 +61,7 @@ fn a_full_ring_fails_or_waits_and_loses_nothing() {
             let waiter = scope.spawn(|| producer.publish(&message, WhenFull::Wait, &waiting()));
             sign(&mut signer, 1);
             let (Delivery::Record(record), ..) = read(&consumer, 0) else { panic!() };
-            consumer.answer_for(&record).unwrap();
+            answer_for(&consumer, &record);
             consumer.flush();
             assert_eq!(waiter.join().unwrap().unwrap(), 8);
         });
@@ -157,10 +157,11 @@ fn many_at_once_lose_double_and_mix_nothing() {
                     let mut next = [0; 3];
                     for sequence in 0.. {
                         let (mut message, mut signature) = (Vec::new(), Vec::new());
+                        let forever = Duration::MAX;
                         let delivery =
-                            consumer.read(sequence, &mut message, &mut signature, waiting).unwrap();
-                        let Delivery::Record(record) = delivery else {
-                            assert_eq!(delivery, Delivery::Closed);
+                            consumer.read(sequence, &mut message, &mut signature, waiting, forever).unwrap();
+                        let Some(Delivery::Record(record)) = delivery else {
+                            assert_eq!(delivery, Some(Delivery::Closed));
                             break;
                         };
                         let source = usize::from(record.source);
@@ -170,7 +171,7 @@ fn many_at_once_lose_double_and_mix_nothing() {
                         message.reverse();
                         assert_eq!(message, signature, "another record's signature");
                         next[source] += 1;
-                        consumer.answer_for(&record).unwrap();
+                        answer_for(&consumer, &record);
                         consumer.flush();
                     }
                     assert_eq!(next, [each; 3], "after {:?}", started.elapsed());

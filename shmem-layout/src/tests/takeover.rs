@@ -111,7 +111,7 @@ fn a_source_goes_on_behind_all_that_was_ever_published() {
         let consumer = place.attach().join_consumer().unwrap();
         for sequence in 0..3 {
             let (Delivery::Record(record), ..) = read(&consumer, sequence) else { panic!() };
-            consumer.answer_for(&record).unwrap();
+            answer_for(&consumer, &record);
         }
         assert_eq!(producer.resume_position(), 3, "from the source's entry");
         assert_eq!(place.attach().join_producer("other").unwrap().resume_position(), 0);
@@ -150,7 +150,7 @@ fn a_hint_left_far_behind_is_caught_up_with() {
             let sequence = publish(&mut producer, position, b"x");
             sign(&mut signer, 1);
             let (Delivery::Record(record), ..) = read(&consumer, sequence) else { panic!() };
-            consumer.answer_for(&record).unwrap();
+            answer_for(&consumer, &record);
         }
         let cells = &place.attach();
         for hint in [crate::cells::Hint::Head, crate::cells::Hint::Sign, crate::cells::Hint::Tail] {
@@ -163,4 +163,38 @@ fn a_hint_left_far_behind_is_caught_up_with() {
         cells.cells().hint(crate::cells::Hint::Head).store(1000, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(publish(&mut producer, 30, b"x"), 30);
     }
+}
+
+/// A slot that is freed and written again by another source, while a producer looks for its own position, once gave
+/// it the other's.
+#[test]
+fn a_source_never_takes_anothers_position_for_its_own() {
+    let [heap, ..] = Place::all(&small());
+    let mine = heap.attach().join_producer("mine").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut theirs = heap.attach().join_producer("theirs").unwrap();
+            let mut also = heap.attach().join_producer("also").unwrap();
+            let mut signer = heap.attach().join_signer().unwrap();
+            let consumer = heap.attach().join_consumer().unwrap();
+            for round in 0..30_000 {
+                // Positions far apart, so that a mixed pair is seen.
+                let sequence = publish(&mut theirs, 1 << 40 | round, b"x");
+                publish(&mut also, 1 << 50 | round, b"x");
+                for sequence in [sequence, sequence + 1] {
+                    sign(&mut signer, 1);
+                    let (Delivery::Record(record), ..) = read(&consumer, sequence) else { panic!() };
+                    answer_for(&consumer, &record);
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let other = heap.attach();
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            assert_eq!(mine.resume_position(), 0, "of a source that never sent");
+            let theirs = other.core.resume_position(1);
+            assert!(theirs < 1 << 50, "another source's position: {theirs:#x}");
+        }
+    });
 }

@@ -15,7 +15,7 @@ use shmem_layout::{
 ///
 /// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
 #[derive(Parser)]
-#[command(name = "ringctl", version)]
+#[command(name = "ringctl", version, arg_required_else_help = false)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -61,7 +61,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    cli::finish("ringctl", run(Arguments::parse().command))
+    cli::finish("ringctl", cli::parse::<Arguments>().and_then(|arguments| run(arguments.command)))
 }
 
 fn run(command: Command) -> Result<Exit, Failure> {
