@@ -1,0 +1,225 @@
+//! The process that writes messages into the ring.
+//!
+//! Messages are generated from a seed, or are the lines of a file or of standard input, and they are sent as fast as
+//! the ring takes them or on a schedule. Message `n` of a source has position `n`, in the ring as in the input, so a
+//! producer that is started again goes on where the ring says that its source has got.
+
+mod generator;
+mod input;
+mod options;
+mod schedule;
+
+use cli::Failure;
+use shmem_layout::{JoinError, Message, Producer, PublishError, WaitError, Waiting, now_ns};
+
+use generator::Generator;
+use input::{Input, Next};
+use schedule::Schedule;
+
+pub use options::{Content, Format, InputOptions, Options};
+
+/// Messages after which sleeping signers are woken, if nothing else has woken them.
+const BURST: u64 = 64;
+
+/// What a producer did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The position in the source that it went on from.
+    pub resumed_at: u64,
+    /// Messages written into the ring.
+    pub sent: u64,
+    /// Lines left out because their messages were too long.
+    pub skipped: u64,
+}
+
+impl Summary {
+    /// What somebody who expected all messages to be sent should know.
+    pub fn note(&self) -> Option<String> {
+        match *self {
+            Self { skipped: 1.., .. } => Some(self.to_string()),
+            Self { sent: 0, resumed_at: 1.., .. } => Some(format!(
+                "nothing to send: {} messages of this source were delivered before",
+                self.resumed_at
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "messages sent: {}", self.sent)?;
+        if self.skipped > 0 {
+            write!(f, "; left out as too long for the ring: {}", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why sending ended before its end.
+enum Halt {
+    /// The stop flag was set.
+    Interrupted,
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Sends what `options` ask for, until `waiting`'s flag stops it.
+///
+/// # Errors
+/// 1: interrupted, or the ring was full and waiting is not wanted; 2: bad input, all before which is sent; 3: the
+/// ring can't be used.
+pub fn run(options: &Options, waiting: &Waiting) -> Result<Summary, Failure> {
+    let ring = shmem_layout::attach(&options.ring).map_err(|error| unusable(options, &error))?;
+    let producer = ring.join_producer(&options.source).map_err(|error| match error {
+        JoinError::SourceName { .. } => Failure::bad_input(format_args!("--source: {error}")),
+        _ => unusable(options, &error),
+    })?;
+    let summary = Summary { resumed_at: producer.resume_position(), ..Summary::default() };
+    let messages =
+        Messages::open(options, producer.ring().spec().message_capacity, summary.resumed_at, waiting)?;
+    let schedule = options.rate.map(|rate| Schedule::new(rate, waiting.strategy));
+    let mut sending = Sending { options, waiting, producer, messages, schedule, summary };
+
+    let halt = sending.send().err();
+    sending.producer.flush();
+    let failure = halt.map(|halt| match halt {
+        Halt::Interrupted => Failure::failed(format_args!("interrupted; {}", sending.summary)),
+        Halt::Failed(failure) => failure,
+    });
+    match (failure, sending.close().err()) {
+        (None, None) => Ok(sending.summary),
+        (Some(failure), None) | (None, Some(failure)) => Err(failure),
+        (Some(first), Some(second)) => {
+            Err(Failure { exit: first.exit.max(second.exit), message: format!("{first}; {second}") })
+        }
+    }
+}
+
+fn unusable(options: &Options, error: &dyn std::fmt::Display) -> Failure {
+    Failure::environment(format_args!("{}: {error}", options.ring))
+}
+
+/// Where messages come from, opened.
+enum Messages {
+    Generated(Generator),
+    Input(Input),
+}
+
+impl Messages {
+    fn open(options: &Options, capacity: u32, resume_at: u64, waiting: &Waiting) -> Result<Self, Failure> {
+        match &options.content {
+            Content::Generated(sizes) if *sizes.end() > capacity as usize => {
+                Err(Failure::bad_input(format_args!(
+                    "--size {}: the messages of {} have up to {capacity} bytes; \
+                     make the ring with a larger --message-capacity",
+                    sizes.end(),
+                    options.ring,
+                )))
+            }
+            Content::Generated(sizes) => Ok(Self::Generated(Generator::new(options.seed, sizes.clone()))),
+            Content::Input(input) => {
+                Input::open(input, capacity as usize, resume_at, waiting).map(Self::Input)
+            }
+        }
+    }
+
+    fn next(&mut self, position: u64) -> Result<Next<'_>, Halt> {
+        match self {
+            Self::Generated(generator) => Ok(Next::Message(generator.message(position))),
+            Self::Input(input) => input.next(),
+        }
+    }
+
+    /// Whether the next message may be long in coming.
+    fn may_block(&self) -> bool {
+        matches!(self, Self::Input(input) if !input.has_line())
+    }
+}
+
+/// A producer at work.
+struct Sending<'a> {
+    options: &'a Options,
+    waiting: &'a Waiting,
+    producer: Producer,
+    messages: Messages,
+    schedule: Option<Schedule>,
+    summary: Summary,
+}
+
+impl Sending<'_> {
+    fn send(&mut self) -> Result<(), Halt> {
+        if let Messages::Input(input) = &mut self.messages {
+            input.skip_lines(self.summary.resumed_at)?;
+        }
+        for position in self.summary.resumed_at..self.options.messages {
+            if self.messages.may_block() {
+                self.producer.flush();
+            }
+            let bytes = match self.messages.next(position)? {
+                Next::Message(bytes) => bytes,
+                Next::Oversize => {
+                    self.summary.skipped += 1;
+                    continue;
+                }
+                Next::End => break,
+            };
+            let intended_ns = match &mut self.schedule {
+                None => now_ns(),
+                Some(schedule) => {
+                    let due_ns = schedule.due_ns(self.summary.sent);
+                    if now_ns() < due_ns {
+                        self.producer.flush();
+                        schedule.wait_until(due_ns, self.waiting);
+                    }
+                    due_ns
+                }
+            };
+            if self.waiting.is_stopped() {
+                return Err(Halt::Interrupted);
+            }
+            let method = self.options.method.of_message(self.options.seed, position) as u32;
+            let message = Message { position, method, intended_ns, bytes };
+            if let Err(error) = self.producer.publish(&message, self.options.when_full, self.waiting) {
+                return Err(self.refused(&error));
+            }
+            self.summary.sent += 1;
+            if self.summary.sent.is_multiple_of(BURST) {
+                self.producer.flush();
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, error: &PublishError) -> Halt {
+        let said = format!("{}: {error}; {}", self.options.ring, self.summary);
+        match error {
+            PublishError::Wait(WaitError::Stopped) => Halt::Interrupted,
+            PublishError::Full => Failure::failed(said).into(),
+            PublishError::TooLong { .. } => Failure::bad_input(said).into(),
+            PublishError::Closed | PublishError::Wait(WaitError::Ring(_)) => {
+                Failure::environment(said).into()
+            }
+        }
+    }
+
+    /// Closes the ring if that is asked for. A producer that was stopped doesn't wait for room to do it.
+    fn close(&self) -> Result<(), Failure> {
+        if !self.options.close {
+            return Ok(());
+        }
+        match self.producer.ring().close(self.waiting) {
+            Ok(_) => Ok(()),
+            Err(WaitError::Stopped) => {
+                Err(Failure::failed(format_args!("{}: it is full, so it was not closed", self.options.ring)))
+            }
+            Err(WaitError::Ring(error)) => Err(unusable(self.options, &error)),
+        }
+    }
+}
