@@ -1,0 +1,137 @@
+//! The host side of Ringseal's extensions: one trait over four runtimes.
+//!
+//! [`compile`] turns an extension's name into a [`Program`] for a [`Runtime`]; a program makes instances, each an
+//! [`ExtensionEngine`], which run [`Batch`]es of records. `modules/ABI.md` describes what a module must export and
+//! what it gets to see.
+//!
+//! ```
+//! use extension_engine::{Batch, ExtensionKind, Runtime, compile};
+//!
+//! let program = compile(Runtime::Native, "ecdsa", None)?;
+//! let mut engine = program.instantiate()?;
+//! let public_key = engine.set_key(&[7; 32])?;
+//! let mut batch = Batch::new(16, 256, 64)?;
+//! batch.push(5, |message| message.copy_from_slice(b"hello"))?;
+//! engine.run(ExtensionKind::Sign, &mut batch)?;
+//! batch.status(0)?;
+//! assert_eq!((public_key.len(), batch.output(0).len()), (33, 64));
+//! engine.reset()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The sandbox protects the host and its neighbours; a signing module is trusted with its key. WebAssembly promises
+//! no constant time: whom that matters to should take [`Runtime::Native`].
+
+mod batch;
+mod error;
+#[cfg(any(feature = "wasmtime", feature = "wasmi", feature = "wasm3"))]
+mod guest;
+mod module;
+mod native;
+mod runtime;
+mod validate;
+#[cfg(feature = "wasm3")]
+mod wasm3;
+#[cfg(feature = "wasmi")]
+mod wasmi;
+#[cfg(feature = "wasmtime")]
+mod wasmtime;
+
+pub use batch::{Batch, PUBLIC_KEY_LEN_MAX};
+pub use error::{BatchError, EngineError, RecordError, Refusal};
+pub use module::{Module, Variant};
+pub use ringseal_abi::{ExtensionKind, Status};
+pub use runtime::Runtime;
+
+/// The most that a module's linear memory may hold, in pages of 64 KiB: 64 MiB.
+pub const MEMORY_PAGES_MAX: u32 = 1024;
+
+/// An extension made ready for one runtime: validated, and compiled where the runtime compiles.
+pub trait Program: Send + Sync {
+    /// The runtime that it was made for.
+    fn runtime(&self) -> Runtime;
+
+    /// The module that it was made from; none for [`Runtime::Native`].
+    fn module(&self) -> Option<&Module>;
+
+    /// The SHA-256 of [`module`](Self::module)'s bytes.
+    fn module_sha256(&self) -> Option<[u8; 32]> {
+        self.module().map(Module::sha256)
+    }
+
+    /// Makes an instance: a memory of its own, tables built, no key.
+    ///
+    /// # Errors
+    /// The runtime can't instantiate the module, or the module's own start traps or finds no memory.
+    fn instantiate(&self) -> Result<Box<dyn ExtensionEngine>, EngineError>;
+}
+
+/// One live instance of an extension, for one thread. Dropping it wipes its key and its memory.
+///
+/// After [`EngineError::Trap`] its globals, tables and stack are in no known state: every later call is refused with
+/// [`EngineError::Unusable`], and the caller makes another instance.
+pub trait ExtensionEngine {
+    /// Runs the extension over `batch`, whose statuses and outputs are then those of this run. A record that fails
+    /// has its own status and doesn't fail the run.
+    ///
+    /// # Errors
+    /// The extension refused the batch as a whole, or trapped; then no record counts as run.
+    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError>;
+
+    /// Wipes what the last batch left in the instance's memory; the key stays.
+    ///
+    /// # Errors
+    /// The module trapped.
+    fn reset(&mut self) -> Result<(), EngineError>;
+
+    /// Installs `secret` in the place of any earlier key and returns its public key: 33 bytes (SEC1, compressed) for
+    /// `ecdsa`, 32 (x-only) for `schnorr`, none for `null`.
+    ///
+    /// # Errors
+    /// [`EngineError::Key`] if it is zero or not below the group order; the earlier key is then still installed.
+    /// Otherwise as [`run`](Self::run).
+    fn set_key(&mut self, secret: &[u8; 32]) -> Result<Vec<u8>, EngineError> {
+        let mut batch = Batch::new(1, secret.len(), PUBLIC_KEY_LEN_MAX)?;
+        batch.push(secret.len(), |message| message.copy_from_slice(secret))?;
+        let run = self.run(ExtensionKind::SetKey, &mut batch);
+        batch.wipe_inputs();
+        run?;
+        self.reset()?;
+        batch.status(0).map_err(EngineError::Key)?;
+        Ok(batch.output(0).to_vec())
+    }
+}
+
+/// Makes extension `name` ready for `runtime`: from `replacement`, or from the built-in module in the variant that
+/// suits the runtime best.
+///
+/// # Errors
+/// The runtime is not built in; there is no such extension; the module is refused (see [`Refusal`]) or doesn't
+/// compile; or a replacement was given to [`Runtime::Native`], which runs no modules.
+pub fn compile(
+    runtime: Runtime,
+    name: &str,
+    replacement: Option<&Module>,
+) -> Result<Box<dyn Program>, EngineError> {
+    runtime.is_available()?;
+    let Some(variant) = runtime.best_variant() else {
+        return native::program(name, replacement);
+    };
+    let module = match replacement {
+        Some(module) => module.clone(),
+        None => Module::built_in(name, variant)?,
+    };
+    // A runtime is handed what its best variant may use, and no more.
+    #[cfg_attr(not(feature = "wasm3"), expect(unused_variables, reason = "wasm3 alone calls by index"))]
+    let functions = validate::check(module.bytes(), variant)
+        .map_err(|refusal| EngineError::Module { module: module.label().to_owned(), refusal })?;
+    match runtime {
+        #[cfg(feature = "wasmtime")]
+        Runtime::Wasmtime => wasmtime::program(module, name),
+        #[cfg(feature = "wasmi")]
+        Runtime::Wasmi => wasmi::program(module, name),
+        #[cfg(feature = "wasm3")]
+        Runtime::Wasm3 => wasm3::program(module, name, functions),
+        _ => Err(EngineError::NotBuiltIn(runtime)),
+    }
+}
