@@ -1,0 +1,64 @@
+//! The signer: a supervisor, and worker processes that sign the records of a ring in place.
+//!
+//! The supervisor reads the key, starts the workers by executing itself again, hands each of them the key over a
+//! socket, and starts those again that die. It never maps the ring. A worker is one thread: it claims a batch of
+//! records, copies each message once from the ring into private memory, runs the batch through an extension, and
+//! answers each record in place.
+//!
+//! # Statuses
+//! An answered record carries a status. 0 is a signature. Positive numbers are the extension's own
+//! ([`extension_engine::Status`]); negative ones are the signer's:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | [`status::NO_ENGINE`], −1 | the record asks for a method that this signer doesn't know |
+//! | [`status::ENGINE_FAILED`], −2 | the extension trapped on this record alone, or refused it |
+//! | [`status::BAD_ANSWER`], −3 | the extension answered what no extension may |
+//!
+//! # Times
+//! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
+//! records of one batch share them.
+
+mod descriptors;
+mod engines;
+mod key;
+mod keygen;
+mod options;
+mod pace;
+mod report;
+mod stats;
+pub mod status;
+mod supervisor;
+mod worker;
+
+use std::io;
+
+use cli::{Exit, Failure};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+pub use key::{KeyError, KeySource};
+pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
+
+/// Does what the command line asked for.
+///
+/// # Errors
+/// With an exit code and one line that says what went wrong, where, and what to do.
+pub fn run(options: Options) -> Result<Exit, Failure> {
+    forbid_core_dumps()
+        .map_err(|error| Failure::environment(format_args!("can't forbid core dumps: {error}")))?;
+    match options {
+        Options::Supervise(options) => supervisor::run(&options),
+        Options::Work(options) => worker::run(&options),
+        Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
+        Options::PublicKey(source) => {
+            let public_key = keygen::public_key(&source.read()?.to_secret().map_err(Failure::bad_input)?);
+            cli::print(&format!("{public_key}\n")).map(|()| Exit::Done)
+        }
+    }
+}
+
+/// Keeps the key out of core files, and other processes of this user from reading it out of our memory.
+fn forbid_core_dumps() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}

@@ -1,0 +1,261 @@
+//! The command line, and what it means once it is checked.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
+use clap::{Args, Parser, Subcommand};
+use cli::{Failure, Method};
+use extension_engine::Runtime;
+use shmem_layout::{RingPath, WaitStrategy};
+
+use crate::KeySource;
+
+/// What the signer is asked to do.
+#[derive(Debug)]
+pub enum Options {
+    /// Sign, with worker processes.
+    Supervise(SupervisorOptions),
+    /// Be a worker.
+    Work(WorkerOptions),
+    /// Make a key in a new file.
+    Keygen(PathBuf),
+    /// Print the public key of a key.
+    PublicKey(KeySource),
+}
+
+/// What the supervisor needs to know.
+#[derive(Debug)]
+pub struct SupervisorOptions {
+    /// Where the key is.
+    pub key: KeySource,
+    /// How many workers.
+    pub workers: usize,
+    /// Where the summary goes.
+    pub report: Option<PathBuf>,
+    /// What the workers do.
+    pub work: WorkOptions,
+}
+
+/// What a worker needs to know.
+#[derive(Debug)]
+pub struct WorkerOptions {
+    /// The socket that leads to the supervisor; the key comes first.
+    pub control: RawFd,
+    /// The page of statistics.
+    pub stats: RawFd,
+    /// What to do.
+    pub work: WorkOptions,
+}
+
+/// What the workers do.
+#[derive(Clone, Debug)]
+pub struct WorkOptions {
+    /// The ring.
+    pub ring: RingPath,
+    /// What runs the extensions.
+    pub runtime: Runtime,
+    /// Whether a worker holds one instance in all, and swaps its module whenever the method changes.
+    pub is_swapping: bool,
+    /// Files that replace built-in modules.
+    pub modules: Vec<(Method, PathBuf)>,
+    /// Records to claim at once at most.
+    pub batch: usize,
+    /// How to wait for records.
+    pub wait: WaitStrategy,
+}
+
+#[derive(Parser)]
+#[command(name = "signer", version, about = "Signs the messages in a ring in place")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 a record failed, or interrupted; 2 bad arguments or input; 3 environment."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    supervisor: SupervisorArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new secret key in FILE, and print its public key
+    Keygen {
+        /// The file; it must not be there yet
+        file: PathBuf,
+    },
+    /// Print the public key of a secret key: compressed SEC1, in hexadecimal digits
+    PublicKey {
+        /// As for signing
+        #[arg(long, value_name = "FILE")]
+        key: KeySource,
+    },
+    #[command(hide = true)]
+    Worker {
+        #[arg(long)]
+        control: RawFd,
+        #[arg(long)]
+        stats: RawFd,
+        #[command(flatten)]
+        work: WorkArguments,
+    },
+}
+
+#[derive(Args)]
+struct SupervisorArguments {
+    #[command(flatten)]
+    work: WorkArguments,
+    /// The secret key: a PKCS#8 or SEC1 PEM or 64 hexadecimal digits, in a file of mode 0600 or an open descriptor fd:N
+    #[arg(long, value_name = "FILE", required = true)]
+    key: Option<KeySource>,
+    /// How many processes sign
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: u8,
+    /// Write a summary of what was signed, in JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct WorkArguments {
+    /// The ring: a file, or shm:NAME
+    #[arg(long, required = true)]
+    ring: Option<RingPath>,
+    /// What signs: native, wasmtime (the default), wasmi or wasm3
+    #[arg(long)]
+    runtime: Option<Runtime>,
+    /// The same by number: 0 wasmtime, 1 wasm3, 2 native; 3 keeps one instance and swaps its module with the method
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(0..=3))]
+    runner: Option<u8>,
+    /// A wasm file in the place of a built-in module; NAME is ecdsa, schnorr or null
+    #[arg(long = "module", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(module))]
+    modules: Vec<(Method, PathBuf)>,
+    /// Records to claim at once at most; fewer where they would take more than about 5 ms
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: u16,
+    /// How to wait for records: spin, yield, block or adaptive
+    #[arg(long, value_name = "STRATEGY", default_value_t)]
+    wait: WaitStrategy,
+}
+
+impl ValueParserFactory for KeySource {
+    type Parser = clap::builder::MapValueParser<OsStringValueParser, fn(OsString) -> KeySource>;
+
+    fn value_parser() -> Self::Parser {
+        OsStringValueParser::new().map(KeySource::from)
+    }
+}
+
+impl Options {
+    /// What the command line asks for.
+    ///
+    /// # Errors
+    /// Bad arguments: says which, and what they may be.
+    pub fn from_command_line() -> Result<Self, Failure> {
+        let arguments: Arguments = cli::parse()?;
+        Ok(match arguments.command {
+            Some(Command::Keygen { file }) => Self::Keygen(file),
+            Some(Command::PublicKey { key }) => Self::PublicKey(key),
+            Some(Command::Worker { control, stats, work }) => {
+                Self::Work(WorkerOptions { control, stats, work: work.check()? })
+            }
+            None => Self::Supervise(arguments.supervisor.check()?),
+        })
+    }
+}
+
+impl SupervisorArguments {
+    fn check(self) -> Result<SupervisorOptions, Failure> {
+        Ok(SupervisorOptions {
+            key: self.key.ok_or_else(|| missing("--key"))?,
+            workers: self.workers.into(),
+            report: self.report,
+            work: self.work.check()?,
+        })
+    }
+}
+
+impl WorkArguments {
+    fn check(self) -> Result<WorkOptions, Failure> {
+        let (runtime, is_swapping) = runtime(self.runtime, self.runner)?;
+        for (i, (method, _)) in self.modules.iter().enumerate() {
+            if self.modules[..i].iter().any(|(earlier, _)| earlier == method) {
+                return Err(Failure::bad_input(format_args!("--module {method}=… was given twice")));
+            }
+        }
+        let batch = self.batch.into();
+        Ok(WorkOptions {
+            ring: self.ring.ok_or_else(|| missing("--ring"))?,
+            runtime,
+            is_swapping,
+            modules: self.modules,
+            batch,
+            wait: self.wait,
+        })
+    }
+}
+
+/// An argument that only subcommands do without.
+fn missing(flag: &str) -> Failure {
+    Failure::bad_input(format_args!("{flag} is missing; see --help"))
+}
+
+/// What `--runtime` and `--runner` say together.
+fn runtime(runtime: Option<Runtime>, runner: Option<u8>) -> Result<(Runtime, bool), Failure> {
+    let (chosen, is_swapping) = match (runtime, runner) {
+        (Some(runtime), None) => (runtime, false),
+        (Some(runtime), Some(3)) => (runtime, true),
+        (None, None | Some(0)) => (Runtime::Wasmtime, false),
+        (None, Some(1)) => (Runtime::Wasm3, false),
+        (None, Some(2)) => (Runtime::Native, false),
+        (None, Some(_)) => (Runtime::Wasmtime, true),
+        (Some(_), Some(runner)) => {
+            return Err(Failure::bad_input(format_args!(
+                "--runner {runner} names a runtime, as --runtime does: give one of the two"
+            )));
+        }
+    };
+    if is_swapping && chosen == Runtime::Native {
+        return Err(Failure::bad_input("--runner 3 swaps modules, and --runtime native runs none"));
+    }
+    chosen.is_available().map_err(Failure::bad_input)?;
+    Ok((chosen, is_swapping))
+}
+
+impl WorkOptions {
+    /// The arguments that say the same.
+    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
+        add("--ring", self.ring.to_string().into());
+        add("--runtime", self.runtime.to_string().into());
+        if self.is_swapping {
+            add("--runner", "3".into());
+        }
+        for (method, path) in &self.modules {
+            let mut value = OsString::from(format!("{method}="));
+            value.push(path);
+            add("--module", value);
+        }
+        add("--batch", self.batch.to_string().into());
+        add("--wait", self.wait.to_string().into());
+        arguments
+    }
+}
+
+/// The two halves of `NAME=PATH`.
+fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
+    let bytes = argument.as_bytes();
+    let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it has the form NAME=PATH")?;
+    let name = &bytes[..equals];
+    let method = Method::ALL.into_iter().find(|method| method.name().as_bytes() == name);
+    let method = method.ok_or("NAME is ecdsa, schnorr or null")?;
+    Ok((method, OsString::from_vec(bytes[equals + 1..].to_vec()).into()))
+}

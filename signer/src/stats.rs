@@ -1,0 +1,180 @@
+//! A worker's page of statistics: it alone writes, its supervisor reads. The page outlives the worker, and the one
+//! that takes its place goes on counting.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cli::Method;
+use extension_engine::Variant;
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+const PAGE_LEN: usize = 4096;
+
+/// What a worker counts. Plain counters: no order between them is promised.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Stats {
+    /// Batches claimed.
+    pub batches: Counter,
+    /// One above the highest sequence claimed.
+    pub claimed_end: Counter,
+    /// Modules swapped for another one.
+    pub swaps: Counter,
+    /// Time in compilation, in nanoseconds.
+    pub compile_ns: Counter,
+    /// Time in instantiation, the key's installation included, in nanoseconds.
+    pub instantiate_ns: Counter,
+    /// Records of a method that no engine knows: failed, all of them.
+    pub unknown: Counter,
+    methods: [MethodStats; Method::ALL.len()],
+}
+
+/// What a worker counts for each method.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct MethodStats {
+    /// Records answered with a signature.
+    pub signed: Counter,
+    /// Records answered without one.
+    pub failed: Counter,
+    /// Time in the engine, in nanoseconds.
+    pub busy_ns: Counter,
+    /// 1 for a module of variant base, 2 for wide, 0 for none.
+    variant: Counter,
+    /// The module's SHA-256, in big-endian words.
+    sha256: [Counter; 4],
+}
+
+impl MethodStats {
+    /// Notes which module signs.
+    pub fn set_module(&self, variant: Variant, sha256: &[u8; 32]) {
+        for (counter, word) in self.sha256.iter().zip(sha256.as_chunks::<8>().0) {
+            counter.set(u64::from_be_bytes(*word));
+        }
+        self.variant.set(variant as u64 + 1);
+    }
+
+    /// The module that signs, if there is one: its variant, and its SHA-256 in hexadecimal digits.
+    pub fn module(&self) -> Option<(Variant, String)> {
+        let variant = Variant::ALL.into_iter().find(|variant| *variant as u64 + 1 == self.variant.get())?;
+        Some((variant, self.sha256.iter().map(|word| format!("{:016x}", word.get())).collect()))
+    }
+}
+
+/// A number that one process writes and another reads.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// What it says.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Raises it to `least`, if it is lower.
+    pub fn raise(&self, least: u64) {
+        self.0.fetch_max(least, Ordering::Relaxed);
+    }
+}
+
+impl Stats {
+    /// The counters of `method`.
+    pub fn of(&self, method: Method) -> &MethodStats {
+        &self.methods[method as usize - 1]
+    }
+
+    /// Records answered with a signature.
+    pub fn signed(&self) -> u64 {
+        self.methods.iter().map(|method| method.signed.get()).sum()
+    }
+
+    /// Records answered without one.
+    pub fn failed(&self) -> u64 {
+        self.unknown.get() + self.methods.iter().map(|method| method.failed.get()).sum::<u64>()
+    }
+}
+
+/// A mapped page.
+pub(crate) struct Page {
+    map: MmapRaw,
+    file: File,
+}
+
+impl Page {
+    /// A new page, all zero, of no name.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> io::Result<Self> {
+        let file = memfd_create("signer-stats", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, PAGE_LEN as u64)?;
+        Self::map(file)
+    }
+
+    /// The page behind a descriptor that the supervisor has handed on.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn map(descriptor: OwnedFd) -> io::Result<Self> {
+        let file = File::from(descriptor);
+        if file.metadata()?.len() != PAGE_LEN as u64 {
+            return Err(io::Error::other("it is no page of statistics"));
+        }
+        Ok(Self { map: MmapOptions::new().len(PAGE_LEN).map_raw(&file)?, file })
+    }
+
+    /// A descriptor of the page, for a worker.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+}
+
+impl Deref for Page {
+    type Target = Stats;
+
+    fn deref(&self) -> &Stats {
+        const { assert!(size_of::<Stats>() <= PAGE_LEN) }
+        // SAFETY: the mapping is a page long, starts on a page, and lives as long as `self`; `Stats` consists of
+        // atomics, for which all bits are valid and which another process may change.
+        unsafe { &*self.map.as_ptr().cast::<Stats>() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_mappings_of_a_page_count_together() {
+        let supervisors = Page::new().unwrap();
+        let workers = Page::map(supervisors.descriptor().unwrap()).unwrap();
+        workers.of(Method::Schnorr).signed.add(3);
+        workers.of(Method::Null).failed.add(2);
+        workers.unknown.add(1);
+        workers.claimed_end.raise(9);
+        workers.claimed_end.raise(4);
+        workers.of(Method::Schnorr).set_module(Variant::Wide, &[0xA5; 32]);
+        let stats = (supervisors.signed(), supervisors.failed(), supervisors.claimed_end.get());
+        assert_eq!(stats, (3, 3, 9));
+        assert_eq!(supervisors.of(Method::Schnorr).module(), Some((Variant::Wide, "a5".repeat(32))));
+        assert_eq!(supervisors.of(Method::Ecdsa).module(), None);
+    }
+}

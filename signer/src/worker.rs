@@ -1,0 +1,247 @@
+//! A worker: claims records, runs them through an engine, answers them in place. One thread, no allocation per
+//! record.
+
+use std::io::{self, Write};
+use std::mem;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use cli::{Exit, Failure, Method};
+use extension_engine::Batch;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::thread::set_name;
+use shmem_layout::{Answer, Claim, Claims, Signer, WaitError, Waiting, now_ns};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::engines::{Engines, Origin};
+use crate::key::Key;
+use crate::pace::Pace;
+use crate::stats::{Page, Stats};
+use crate::{WorkOptions, WorkerOptions, descriptors, status};
+
+/// What a batch may hold of messages and signatures, in bytes.
+const BATCH_LEN_MAX: usize = 4 << 20;
+
+/// Signs until the stream has ended, somebody says stop, or the supervisor is gone. What goes wrong is told to the
+/// supervisor, which prints it once for all workers.
+pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
+    let (mut control, stats) = attach_to_supervisor(options).map_err(|error| {
+        Failure::environment(format_args!("a worker is started by `signer` alone: {error}"))
+    })?;
+    let result = Key::receive(&control).map_err(Failure::environment).and_then(|key| {
+        if has_hung_up(&control) {
+            return Ok(Exit::Environment);
+        }
+        sign(&options.work, &key, &stats)
+    });
+    result.or_else(|failure| {
+        // Without a supervisor there is nobody to tell.
+        let _ = control.write_all(failure.message.as_bytes());
+        Ok(failure.exit)
+    })
+}
+
+/// Takes what the supervisor hands on, and ties this process's life to its own.
+///
+/// The kernel kills us when the supervisor ends, so that nothing that we do or wait for, an extension that never
+/// returns included, keeps us. The records in our hands are then another signer's to take. A supervisor that was gone
+/// before is noticed by the end of its socket.
+fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page)> {
+    let control = UnixStream::from(descriptors::take(options.control)?);
+    let stats = Page::map(descriptors::take(options.stats)?)?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Else tools would call it by the link that it was started through: "exe".
+    set_name(c"signer worker")?;
+    Ok((control, stats))
+}
+
+/// Whether the other end was closed.
+fn has_hung_up(control: &UnixStream) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(control.as_fd(), PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+}
+
+/// A wait that ends when the supervisor says so, by SIGTERM. The Ctrl-C of a terminal reaches it too, and it decides
+/// for all.
+fn waiting(options: &WorkOptions) -> io::Result<Waiting> {
+    let waiting = Waiting::new(options.wait);
+    flag::register(SIGINT, Arc::default())?;
+    flag::register(SIGTERM, Arc::clone(&waiting.stop))?;
+    Ok(waiting)
+}
+
+fn sign(options: &WorkOptions, key: &Key, stats: &Stats) -> Result<Exit, Failure> {
+    let waiting = waiting(options)
+        .map_err(|error| Failure::environment(format_args!("can't handle signals: {error}")))?;
+    let unusable =
+        |error: &dyn std::fmt::Display| Failure::environment(format_args!("ring {}: {error}", options.ring));
+    let ring = shmem_layout::attach(&options.ring).map_err(|error| unusable(&error))?;
+    let (message_len, signature_len) =
+        (ring.spec().message_capacity as usize, ring.spec().signature_capacity as usize);
+    let records = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
+    let mut worker = Worker {
+        batch: Batch::new(records, message_len, signature_len).map_err(Failure::environment)?,
+        in_batch: Vec::with_capacity(records),
+        engines: Engines::start(options, key, stats)?,
+        signer: ring.join_signer().map_err(|error| unusable(&error))?,
+        stats,
+    };
+    worker.run(records, &waiting).map_err(|end| match end {
+        End::Failure(failure) => failure,
+        End::Ring(error) => unusable(&error),
+    })
+}
+
+/// Why a worker ends early.
+enum End {
+    Failure(Failure),
+    Ring(WaitError),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// A claimed record, and what its producer asked for: read once.
+struct Job {
+    claim: Claim,
+    method: u32,
+    message_len: usize,
+}
+
+impl Job {
+    fn read(signer: &Signer, claim: Claim) -> Self {
+        let request = signer.request(&claim);
+        Self { claim, method: request.method, message_len: request.message_len }
+    }
+}
+
+struct Worker<'a> {
+    signer: Signer,
+    engines: Engines<'a>,
+    stats: &'a Stats,
+    batch: Batch,
+    /// The claims of the records in `batch`.
+    in_batch: Vec<Claim>,
+}
+
+impl Worker<'_> {
+    fn run(&mut self, records_max: usize, waiting: &Waiting) -> Result<Exit, End> {
+        let mut pace = Pace::new(records_max);
+        let mut claims = Vec::with_capacity(records_max);
+        let mut jobs = Vec::with_capacity(records_max);
+        while !waiting.is_stopped() {
+            match self.signer.claim(pace.records(), &mut claims, waiting) {
+                Ok(Claims::Some) => {}
+                Ok(Claims::Drained) => return Ok(Exit::Done),
+                Err(WaitError::Stopped) => break,
+                Err(error) => return Err(End::Ring(error)),
+            }
+            let claimed_ns = now_ns();
+            let count = claims.len();
+            jobs.extend(claims.drain(..).map(|claim| Job::read(&self.signer, claim)));
+            self.work_off(&mut jobs, claimed_ns)?;
+            pace.note(count, now_ns() - claimed_ns);
+        }
+        Ok(Exit::Failed)
+    }
+
+    /// Signs and answers `jobs`, those of one method at once. Who swaps keeps to the ring's order, and swaps.
+    fn work_off(&mut self, jobs: &mut Vec<Job>, claimed_ns: u64) -> Result<(), Failure> {
+        self.stats.batches.add(1);
+        if let Some(last) = jobs.last() {
+            self.stats.claimed_end.raise(last.claim.sequence() + 1);
+        }
+        if !self.engines.is_swapping() {
+            jobs.sort_unstable_by_key(|job| (job.method, job.claim.sequence()));
+        }
+        let mut jobs = jobs.drain(..).peekable();
+        while let Some(job) = jobs.next() {
+            let method = job.method;
+            self.take(job)?;
+            while let Some(job) = jobs.next_if(|job| job.method == method) {
+                self.take(job)?;
+            }
+            match Method::from_raw(method) {
+                Some(method) => self.sign(method, claimed_ns)?,
+                None => self.refuse(claimed_ns),
+            }
+            self.batch.clear();
+        }
+        self.signer.flush();
+        Ok(())
+    }
+
+    /// Copies a job's message into the batch. It is not read from the ring again.
+    fn take(&mut self, job: Job) -> Result<(), Failure> {
+        let copy = |message: &mut [u8]| self.signer.copy_message(&job.claim, message);
+        self.batch.push(job.message_len, copy).map_err(Failure::environment)?;
+        self.in_batch.push(job.claim);
+        Ok(())
+    }
+
+    /// Signs the batch and answers its records.
+    fn sign(&mut self, method: Method, claimed_ns: u64) -> Result<(), Failure> {
+        let stats = self.stats.of(method);
+        let started_ns = now_ns();
+        let signed = self.engines.sign(method, &mut self.batch)?;
+        let signed_ns = now_ns();
+        if signed.is_err() && self.in_batch.len() > 1 {
+            stats.busy_ns.add(signed_ns - started_ns);
+            return self.sign_one_by_one(method, claimed_ns);
+        }
+        let origin = self.engines.origin(method);
+        for (i, claim) in self.in_batch.drain(..).enumerate() {
+            let status = status::of(self.batch.status(i));
+            let counter = if status == 0 { &stats.signed } else { &stats.failed };
+            counter.add(1);
+            let signature = self.batch.output(i);
+            self.signer.answer(claim, &answer(status, signature, claimed_ns, signed_ns, origin));
+        }
+        self.engines.reset(method);
+        stats.busy_ns.add(now_ns() - started_ns);
+        Ok(())
+    }
+
+    /// Signs the records of a batch that failed as a whole alone, each from its copy in that batch, so that the one to
+    /// blame takes none of its neighbours along.
+    fn sign_one_by_one(&mut self, method: Method, claimed_ns: u64) -> Result<(), Failure> {
+        let (message_len, signature_len) = self.capacities();
+        let alone = Batch::new(1, message_len, signature_len).map_err(Failure::environment)?;
+        let together = mem::replace(&mut self.batch, alone);
+        for (i, claim) in mem::take(&mut self.in_batch).into_iter().enumerate() {
+            let message = together.message(i);
+            self.batch.clear();
+            self.batch.push(message.len(), |to| to.copy_from_slice(message)).map_err(Failure::environment)?;
+            self.in_batch.push(claim);
+            self.sign(method, claimed_ns)?;
+        }
+        self.batch = together;
+        Ok(())
+    }
+
+    fn capacities(&self) -> (usize, usize) {
+        let spec = self.signer.ring().spec();
+        (spec.message_capacity as usize, spec.signature_capacity as usize)
+    }
+
+    /// Answers the records of a method that there isn't.
+    fn refuse(&mut self, claimed_ns: u64) {
+        self.stats.unknown.add(self.in_batch.len() as u64);
+        for claim in self.in_batch.drain(..) {
+            self.signer
+                .answer(claim, &answer(status::NO_ENGINE, &[], claimed_ns, now_ns(), Origin::default()));
+        }
+    }
+}
+
+fn answer(status: i32, signature: &[u8], claimed_ns: u64, signed_ns: u64, origin: Origin) -> Answer<'_> {
+    let Origin { runtime, module_id, generation } = origin;
+    Answer { status, signature, claimed_ns, signed_ns, module_id, generation, runtime }
+}

@@ -1,0 +1,181 @@
+//! Workers die: by kill -9, with a supervisor that was killed, by Ctrl-C. No record may be lost or signed wrongly by
+//! it, and no process may be left behind.
+
+mod support;
+#[path = "support/module.rs"]
+mod wasm;
+
+use std::cell::Cell;
+
+use cli::Method;
+use rustix::process::Signal;
+use shmem_layout::Stage;
+use support::{
+    Answered, Rig, children, consume, is_running, kill, live_signers, messages, signer, slots_in, until,
+    write_private,
+};
+
+const SIGNING: [Method; 2] = [Method::Ecdsa, Method::Schnorr];
+
+#[test]
+fn a_worker_killed_under_load_is_replaced_and_every_record_is_signed_once() {
+    let rig = Rig::new();
+    let consumer = rig.consumer();
+    let report_path = rig.path("signer.json");
+    let arguments = ["--runtime", "native", "--workers", "2", "--report", report_path.to_str().unwrap()];
+    let signer = rig.signer(&arguments);
+    let messages = messages(4000, &SIGNING);
+    rig.produce(messages.clone());
+    let killed = Cell::new(0);
+    let all = consume(&consumer, |sequence| {
+        if sequence % 1000 == 500 {
+            let victim = until(|| live_signers(&consumer).first().copied());
+            kill(victim, Signal::KILL);
+            killed.set(killed.get() + 1);
+        }
+    });
+    let ended = signer.wait();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), killed.get(), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .lines()
+            .all(|line| line.contains("was killed by signal 9") && line.contains("starting another"))
+    );
+    assert_eq!(all.len(), messages.len());
+    for (answered, (method, message)) in all.iter().zip(&messages) {
+        assert_eq!((answered.record.method, &answered.message), (*method, message));
+        assert!(answered.is_valid(), "{:?}", answered.record);
+    }
+    let report = rig.report();
+    assert_eq!(report["worker_deaths"], killed.get());
+    assert!(report["signed"].as_u64() >= Some(3900), "counts go on in the page of the dead: {report}");
+}
+
+#[test]
+fn a_worker_that_gets_nowhere_ten_times_is_given_up() {
+    let rig = Rig::new();
+    let running = rig.signer(&["--runtime", "native"]);
+    let mut killed = Vec::new();
+    while killed.len() < 10 {
+        let victim = until(|| children(running.id()).into_iter().find(|pid| !killed.contains(pid)));
+        kill(victim, Signal::KILL);
+        killed.push(victim);
+    }
+    let ended = running.wait();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 10, "{ended:?}");
+    assert!(ended.stderr.lines().last().unwrap().contains("10 in a row got nowhere"), "{ended:?}");
+}
+
+#[test]
+fn workers_die_with_a_supervisor_that_is_killed_and_their_records_are_not_lost() {
+    let rig = Rig::new();
+    let consumer = rig.consumer();
+    let first = rig.signer(&["--runtime", "native", "--workers", "2"]);
+    let messages = messages(2000, &SIGNING);
+    rig.produce(messages.clone());
+    let second = Cell::new(None);
+    let all = consume(&consumer, |sequence| {
+        if sequence == 700 {
+            let workers = children(first.id());
+            assert_eq!(workers.len(), 2);
+            kill(first.id(), Signal::KILL);
+            until(|| workers.iter().all(|pid| !is_running(*pid)).then_some(()));
+            second.set(Some(rig.signer(&["--runtime", "native"])));
+        }
+    });
+    second.take().unwrap().wait().is_quiet(0);
+    assert!(all.len() == messages.len() && all.iter().all(Answered::is_valid));
+}
+
+#[test]
+fn an_interrupt_ends_the_workers_and_leaves_no_record_claimed() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let rig = Rig::new();
+        let consumer = rig.consumer();
+        let running = rig.signer(&["--runtime", "native", "--workers", "2"]);
+        until(|| (live_signers(&consumer).len() == 2).then_some(()));
+        rig.produce(messages(10_000, &SIGNING));
+        // Under load: the ring is full, and workers have claims in hand.
+        until(|| (consumer.ring().snapshot().unwrap().sign > 0).then_some(()));
+        let workers = children(running.id());
+        if signal == Signal::INT {
+            // As from a terminal, which tells everybody.
+            workers.iter().for_each(|pid| kill(*pid, signal));
+        }
+        kill(running.id(), signal);
+        running.wait().says(1, "interrupted");
+        assert!(workers.iter().all(|pid| !is_running(*pid)));
+        assert_eq!(slots_in(&consumer, Stage::Signing), 0);
+        // The producer's thread waits for room that never comes; it ends with the test.
+    }
+}
+
+#[test]
+fn an_extension_that_never_returns_does_not_outlive_an_interrupt() {
+    let rig = Rig::new();
+    let endless = wasm::Module { before: "(loop $forever (br $forever))", ..Default::default() };
+    write_private(&rig.path("endless.wasm"), &endless.bytes());
+    let module = format!("ecdsa={}", rig.path("endless.wasm").display());
+    let consumer = rig.consumer();
+    let running = rig.signer(&["--module", &module]);
+    rig.produce(messages(1, &[Method::Ecdsa]));
+    until(|| (slots_in(&consumer, Stage::Signing) == 1).then_some(()));
+    let workers = children(running.id());
+    kill(running.id(), Signal::TERM);
+    running.wait().says(1, "interrupted");
+    assert!(workers.iter().all(|pid| !is_running(*pid)));
+}
+
+#[test]
+fn an_extension_that_never_returns_does_not_outlive_its_supervisor() {
+    let rig = Rig::new();
+    let endless = wasm::Module { before: "(loop $forever (br $forever))", ..Default::default() };
+    write_private(&rig.path("endless.wasm"), &endless.bytes());
+    let module = format!("ecdsa={}", rig.path("endless.wasm").display());
+    let consumer = rig.consumer();
+    let running = rig.signer(&["--module", &module]);
+    rig.produce(messages(1, &[Method::Ecdsa]));
+    until(|| (slots_in(&consumer, Stage::Signing) == 1).then_some(()));
+    let workers = children(running.id());
+    kill(running.id(), Signal::KILL);
+    until(|| workers.iter().all(|pid| !is_running(*pid)).then_some(()));
+}
+
+#[test]
+fn a_record_that_traps_its_extension_takes_no_neighbour_along() {
+    let rig = Rig::new();
+    let trapping = wasm::Module {
+        before: "(if (i32.eq (local.get $byte) (i32.const 88)) (then unreachable))",
+        ..Default::default()
+    };
+    write_private(&rig.path("trapping.wasm"), &trapping.bytes());
+    let module = format!("schnorr={}", rig.path("trapping.wasm").display());
+    for runtime in ["wasmtime", "wasmi"] {
+        let rig = Rig::new();
+        let consumer = rig.consumer();
+        // All is there before the signer comes, so that it claims whole batches.
+        let texts: Vec<_> =
+            (0..60).map(|i| if i % 20 == 10 { "X".to_owned() } else { format!("{i}") }).collect();
+        rig.produce(texts.iter().map(|text| (Method::Schnorr as u32, text.clone().into_bytes())).collect());
+        until(|| (slots_in(&consumer, Stage::Closed) == 1).then_some(()));
+        let running = rig.signer(&["--runtime", runtime, "--module", &module]);
+        let all = consume(&consumer, |_| ());
+        running.wait().says(1, "3 records could not be signed");
+        for (answered, text) in all.iter().zip(&texts) {
+            let (status, signature) = match text.as_str() {
+                "X" => (signer::status::ENGINE_FAILED, Vec::new()),
+                text => (0, vec![text.as_bytes()[0]; 64]),
+            };
+            assert_eq!((answered.record.status, &answered.signature), (status, &signature), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_is_not_for_starting_by_hand() {
+    let arguments = ["worker", "--control", "3", "--stats", "4", "--ring", "/nowhere"];
+    support::output(signer().args(arguments)).says(3, "a worker is started by `signer` alone");
+}
