@@ -1,0 +1,135 @@
+//! The journal: one JSON object a line, one line a record, in the ring's order.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Write};
+
+use cli::Method;
+use extension_engine::Status;
+use serde::Serialize;
+
+use crate::encoding::{Encoding, push_hex};
+use crate::record::{Outcome, Record, Times};
+use crate::trusted_key::TrustedKey;
+
+/// Appends records to a file or pipe.
+pub struct Journal {
+    file: File,
+    encoding: Encoding,
+    public_key: Option<PublicKey>,
+    lines: Vec<u8>,
+    text: Text,
+}
+
+/// The name that the extensions' ABI gives `status`, or its number.
+fn status_name(status: i32) -> String {
+    Status::from_raw(status).map_or_else(|| status.to_string(), |status| format!("{status:?}"))
+}
+
+/// The trusted key in hexadecimal, as each method uses it.
+struct PublicKey {
+    compressed: String,
+    x_only: String,
+}
+
+/// Text of one record; kept so that it is allocated once.
+#[derive(Default)]
+struct Text {
+    message_sha256: String,
+    signature: String,
+    module: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: u64,
+    source: &'a str,
+    position: u64,
+    method: &'static str,
+    message_sha256: &'a str,
+    /// Null where there is none: the signer failed, or the method is `null`.
+    signature: Option<&'a str>,
+    encoding: &'static str,
+    /// The key that the signature was held against; null when no key was given, or the method has none.
+    public_key: Option<&'a str>,
+    /// Null when nobody looked.
+    verified: Option<bool>,
+    /// Why there is no signature; left out where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Cow<'static, str>>,
+    module: &'a str,
+    generation: u32,
+    runtime: &'static str,
+    times: Times,
+}
+
+impl Journal {
+    /// A journal at the end of `file`, with signatures in `encoding`, for a consumer that trusts `key`.
+    pub fn new(file: File, encoding: Encoding, key: Option<&TrustedKey>) -> Self {
+        let public_key = key.map(|key| PublicKey {
+            compressed: hex::encode(key.compressed()),
+            x_only: hex::encode(key.x_only()),
+        });
+        Self { file, encoding, public_key, lines: Vec::new(), text: Text::default() }
+    }
+
+    /// Appends a line for each record that is one. When it returns, the kernel has the lines: killing this process loses none.
+    ///
+    /// All lines go out in one write, unless a signal or a pipe cuts it.
+    ///
+    /// # Errors
+    /// The file can't be written; its last line may then lack its end. [`io::ErrorKind::BrokenPipe`]: the reader
+    /// of the pipe has gone.
+    pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        self.lines.clear();
+        for record in records.iter().filter(|record| record.outcome != Outcome::Void) {
+            self.push_line(record)?;
+        }
+        self.file.write_all(&self.lines)
+    }
+
+    fn push_line(&mut self, record: &Record) -> io::Result<()> {
+        self.text.message_sha256.clear();
+        push_hex(&mut self.text.message_sha256, &record.message_sha256);
+        self.text.module.clear();
+        push_hex(&mut self.text.module, &record.module);
+        let encoding = self.encoding.write(record.method, &record.signature, &mut self.text.signature);
+        let line = Line {
+            seq: record.sequence,
+            source: &record.source,
+            position: record.position,
+            method: record.method.name(),
+            message_sha256: &self.text.message_sha256,
+            signature: Some(self.text.signature.as_str()).filter(|text| !text.is_empty()),
+            encoding: encoding.name(),
+            public_key: self.public_key.as_ref().and_then(|key| key.used_by(record.method)),
+            verified: match record.outcome {
+                Outcome::Verified => Some(true),
+                Outcome::NotVerified => Some(false),
+                _ => None,
+            },
+            status: match record.outcome {
+                Outcome::Failed(status) => Some(Cow::Owned(status_name(status))),
+                Outcome::Exhausted => Some(Cow::Borrowed("Exhausted")),
+                _ => None,
+            },
+            module: &self.text.module,
+            generation: record.generation,
+            runtime: record.runtime,
+            times: record.times,
+        };
+        serde_json::to_writer(&mut self.lines, &line)?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+}
+
+impl PublicKey {
+    fn used_by(&self, method: Method) -> Option<&str> {
+        match method {
+            Method::Ecdsa => Some(&self.compressed),
+            Method::Schnorr => Some(&self.x_only),
+            Method::Null => None,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Records as a signer leaves them, signed by libsecp256k1.
+
+use cli::Method;
+use consumer::record::{Batch, Record, Times};
+use consumer::trusted_key::TrustedKey;
+use secp256k1::{Keypair, Message, SecretKey};
+
+const SECRET: [u8; 32] = [7; 32];
+
+/// The public key of [`sign`].
+pub fn trusted_key() -> TrustedKey {
+    TrustedKey::from_compressed(keypair().public_key().serialize()).unwrap()
+}
+
+fn keypair() -> Keypair {
+    Keypair::from_secret_key(&SecretKey::from_secret_bytes(SECRET).unwrap())
+}
+
+/// Fills `record` with a message of its own, signed with `method`, and times in order.
+pub fn fill(record: &mut Record, sequence: u64, method: Method) {
+    record.sequence = sequence;
+    record.position = sequence;
+    record.source = "generator".into();
+    record.runtime = "native";
+    record.method = method;
+    record.message.extend_from_slice(format!("message {sequence}").as_bytes());
+    record.times = Times {
+        intended_ns: 1_000 * sequence,
+        written_ns: 1_000 * sequence + 100,
+        claimed_ns: 1_000 * sequence + 200,
+        signed_ns: 1_000 * sequence + 300,
+        verified_ns: 0,
+    };
+    sign(record);
+}
+
+/// Signs the record's message as its method has it.
+pub fn sign(record: &mut Record) {
+    record.hash_message();
+    record.signature = match record.method {
+        Method::Ecdsa => {
+            let digest = Message::from_digest(record.message_sha256);
+            secp256k1::ecdsa::sign(digest, &keypair().secret_key()).serialize_compact().to_vec()
+        }
+        Method::Schnorr => {
+            secp256k1::schnorr::sign_no_aux_rand(&record.message, &keypair()).to_byte_array().to_vec()
+        }
+        Method::Null => Vec::new(),
+    };
+    record.message_sha256 = [0; 32];
+}
+
+/// A batch of `methods`' records, in that order, from sequence 0.
+pub fn batch(methods: &[Method]) -> Batch {
+    let mut batch = Batch::new(methods.len(), 64);
+    for (sequence, method) in (0..).zip(methods) {
+        fill(batch.push().unwrap(), sequence, *method);
+    }
+    batch
+}
