@@ -1,0 +1,323 @@
+#!/usr/bin/env bash
+# Sends messages through producer, signer and consumer over one private ring. `./run.sh --help` lists the flags.
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/tools/build.sh"
+
+# Every flag: who takes it, its values (alternatives, or a kind in capitals; `-` for none), and what it means.
+flags='
+--runtime           run       native|wasmtime|wasmi|wasm3     what signs (wasmtime)
+--method            run       ecdsa|schnorr|random|null|0|1|2 0 schnorr, 1 ecdsa (default), 2 random
+--runner            run       0|1|2|3                         0 wasmtime, 1 wasm3, 2 native; 3 swaps the module
+--compare           run       -                               every runtime with every method, side by side
+--messages          producer  NUMBER                          how many to generate (1024)
+--input             producer  TEXT                            or real ones, one a line: a file, - for standard input
+--rate              producer  DECIMAL                         messages a second, timed from when due (all it can)
+--size              producer  TEXT                            bytes of a generated message, or MIN..MAX
+--seed              producer  NUMBER                          what messages and random methods are drawn from
+--format            producer  lines|hex                       of the input
+--source            producer  TEXT                            the name that the producer writes under
+--skip-oversize     producer  -                               count messages too long for the ring, and go on
+--workers           signer    NUMBER                          signing processes
+--batch             signer    NUMBER                          records claimed at a time
+--module            signer    TEXT                            NAME=PATH: wasm in place of a built-in module
+--verifier          consumer  secp256k1|k256|native|wasmtime|wasmi|wasm3|none
+--verify-threads    consumer  NUMBER                          threads that verify
+--encoding          consumer  hex|base64|der                  of the signatures written
+--output            consumer  ndjson|none                     none only measures
+--capacity          ring      NUMBER                          slots
+--message-capacity  ring      NUMBER                          bytes of message that a slot holds
+--max-attempts      ring      NUMBER                          tries before a record is answered as failed
+--wait              roles     spin|yield|block|adaptive       how all three wait for each other
+--key               run       TEXT                            secret key (a development key, made on first use)
+--out               run       TEXT                            new or empty folder for the results (one in out/)
+--help              run       -                               this text'
+
+declare -A taker=() values=() option=() role_of=()
+producer_args=() signer_args=() consumer_args=() ring_args=() roles_args=()
+runtimes=(native wasmtime wasmi)
+ring_dir='' worst=0
+
+warn() { printf 'run.sh: %s\n' "$*" >&2 || true; }
+note() { if [[ -t 2 ]]; then warn "$*"; fi; }
+die() { warn "${@:2}" && exit "$1"; }
+
+# --- what is asked for
+
+print_help() {
+    local flag who legal text
+    printf 'Signs messages in one process, verifies them in another, and measures both.\n\n'
+    while read -r flag who legal text; do
+        printf '  %-18s %-31s %s\n' "$flag" "${legal#-}" "$text"
+    done <<<"${flags#?}"
+    printf '\nExit codes: 0 done; 1 something failed or did not verify; 2 bad arguments or input; 3 environment.\n'
+}
+
+is_legal() { # FLAG VALUE
+    case ${values[$1]} in
+        TEXT) [[ -n $2 ]] ;;
+        NUMBER) [[ $2 =~ ^[0-9]{1,20}$ ]] ;;
+        DECIMAL) [[ $2 =~ ^[0-9]{1,20}(\.[0-9]{1,9})?$ ]] ;;
+        *) [[ "|${values[$1]}|" == *"|$2|"* ]] ;;
+    esac
+}
+
+parse() { # ARGUMENT...
+    local flag who legal rest
+    while read -r flag who legal rest; do
+        taker[$flag]=$who values[$flag]=$legal option[$flag]=''
+    done <<<"${flags#?}"
+    while (($#)); do
+        flag=${1%%=*}
+        [[ -n $flag && -n ${taker[$flag]:-} ]] ||
+            die 2 "unknown argument '$1'; the flags are$(awk 'NF { printf " %s", $1 }' <<<"$flags")"
+        if [[ ${values[$flag]} == - ]]; then
+            [[ $1 == "$flag" ]] || die 2 "$flag takes no value"
+            take "$flag"
+        else
+            [[ $1 == "$flag" ]] || set -- "$flag" "${1#*=}" "${@:2}"
+            is_legal "$flag" "${2-}" || die 2 "$flag takes ${values[$flag]}, not '${2-}'"
+            take "$flag" "$2"
+            shift
+        fi
+        shift
+    done
+}
+
+take() { # FLAG [VALUE]
+    option[$1]=${2:-yes}
+    if [[ ${taker[$1]} != run ]]; then
+        local -n arguments=${taker[$1]}_args
+        arguments+=("$@")
+    fi
+}
+
+# Turns the seed's numbers into names, and refuses what can be seen to fail before anything is built.
+check() {
+    local runner=${option[--runner]} input=${option[--input]} messages=${option[--messages]}
+    local key=${option[--key]} out=${option[--out]} flag
+    local runners=(wasmtime wasm3 native wasmtime) methods=(schnorr ecdsa random)
+    if [[ -n ${option[--compare]} ]]; then
+        for flag in --runtime --runner --method --verifier; do
+            [[ -z ${option[$flag]} ]] || die 2 "--compare goes through every runtime and method: leave out $flag"
+        done
+        [[ $input != - ]] || die 2 '--compare reads its input again and again: give a file, not -'
+    fi
+    if [[ $runner == [0-2] && -n ${option[--runtime]} ]]; then
+        die 2 "--runner $runner means --runtime ${runners[runner]}: give one of the two"
+    fi
+    [[ -n $input$messages ]] || producer_args+=(--messages 1024)
+    if [[ $runner == 3 ]]; then
+        [[ ${option[--runtime]} != native ]] || die 2 '--runner 3 swaps modules, and --runtime native runs none'
+        signer_args+=(--runner 3)
+    fi
+    runtime=${option[--runtime]:-${runners[${runner:-0}]}}
+    method=${option[--method]:-ecdsa}
+    [[ $method != [0-2] ]] || method=${methods[method]}
+    if [[ $method == null && -z ${option[--verifier]} ]]; then consumer_args+=(--verifier none); fi
+    [[ -z $input || $input == - || (-r $input && ! -d $input) ]] || die 2 "--input $input: no file that can be read"
+    [[ -z $key || -e $key || -L $key ]] || die 2 "--key $key: no such file; \`signer keygen FILE\` makes one"
+    if [[ -e $out ]]; then
+        [[ -d $out && -z $(ls -A -- "$out") ]] || die 2 "--out $out is no empty folder: choose another"
+    elif [[ -n $out ]]; then
+        mkdir -p -- "$out" 2>/dev/null || die 3 "--out $out can't be made: choose another"
+    fi
+    [[ -z $out || -w $out ]] || die 3 "--out $out can't be written: choose another"
+}
+
+# --- what a run needs
+
+build() {
+    local quiet=(--quiet)
+    command -v cargo >/dev/null || die 3 'cargo is missing: install Rust 1.95 or newer from https://rustup.rs'
+    command -v cc >/dev/null || die 3 'a C compiler is missing: install gcc'
+    if find_wasm3; then
+        runtimes+=(wasm3)
+    elif [[ $runtime == wasm3 || ${option[--verifier]} == wasm3 ]]; then
+        die 2 "wasm3 $no_wasm3"
+    elif [[ ! -x $bin/consumer || -n ${option[--compare]} ]]; then
+        warn "going without wasm3, which $no_wasm3"
+    fi
+    if [[ ! -x $bin/consumer && -t 2 ]]; then
+        warn 'building; the first time takes a few minutes'
+        quiet=()
+    fi
+    build_programs "${quiet[@]}" >&2 || die 3 'the build failed, as said above'
+}
+
+# Sets `key`: the user's choice, or a development key that is made on first use.
+find_key() {
+    local state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/ringseal
+    key=${option[--key]:-$state/development.pem}
+    if [[ -z ${option[--key]} && ! -e $key ]]; then
+        (umask 077 && mkdir -p -- "$state") 2>/dev/null || die 3 "no key can be kept in $state: give --key FILE"
+        "$bin/signer" keygen "$key" >/dev/null
+    fi
+    public_key=$("$bin/signer" public-key --key "$key")
+}
+
+# Sets `out`: the user's choice, or a new folder in the checkout that is named after the time and $1.
+find_folder() {
+    local base nth=1
+    base=$root/out/$(date +%Y-%m-%dT%H-%M-%S)-$1
+    out=${option[--out]}
+    [[ -z $out ]] || return 0
+    mkdir -p -- "$root/out" 2>/dev/null || die 3 "$root/out can't be made: give --out DIR"
+    out=$base
+    while ! mkdir -- "$out" 2>/dev/null; do
+        [[ -e $out ]] || die 3 "$out can't be made: give --out DIR"
+        out=$base-$((++nth))
+    done
+}
+
+# Sets `ring_dir`: a new private folder, in memory where there is such a place.
+make_ring_dir() {
+    local place
+    for place in "${XDG_RUNTIME_DIR:-/dev/shm}" /dev/shm "${TMPDIR:-/tmp}"; do
+        if ring_dir=$(mktemp -d -- "$place/ringseal.XXXXXX" 2>/dev/null); then return; fi
+    done
+    die 3 'no place for the ring: XDG_RUNTIME_DIR, /dev/shm and TMPDIR refuse new folders'
+}
+
+# --- the three processes
+
+# Sends the messages through one ring, and notes the worst exit code.
+run() { # RUNTIME METHOD FOLDER
+    make_ring_dir
+    "$bin/ringctl" create "$ring_dir/ring" "${ring_args[@]}" >/dev/null
+    launch consumer --out "$3" --public-key "$public_key" "${consumer_args[@]}"
+    launch signer --key "$key" --runtime "$1" --report "$3/signer.json" "${signer_args[@]}"
+    if ready; then launch producer --method "$2" "${producer_args[@]}"; fi
+    attend
+    rm -rf -- "$ring_dir"
+}
+
+# Starts a role in a session of its own: Ctrl-C reaches us alone, and each role hears of its end once.
+launch() { # ROLE ARGUMENT...
+    setsid "$bin/$1" --ring "$ring_dir/ring" "${roles_args[@]}" "${@:2}" <&3 3<&- &
+    role_of[$!]=$1
+}
+
+# Waits until all can sign and verify, so that no message is timed while it waits for them to start. False if one of
+# them ends instead.
+ready() {
+    local pid members
+    while true; do
+        for pid in "${!role_of[@]}"; do kill -0 "$pid" 2>/dev/null || return; done
+        members=$("$bin/ringctl" show "$ring_dir/ring" | grep -cE '^member +(signer|consumer) .*alive') || true
+        ((members < 1 + ${option[--workers]:-1})) || return 0
+        sleep 0.02
+    done
+}
+
+# Waits for the roles. However the producer ends, the ring is closed then, which lets the others finish. Whoever else
+# ends early or with an error takes the rest along, and so does a ring in which nothing moves any more.
+attend() {
+    local pid role how rc before shown='' closing=0
+    while ((${#role_of[@]} > closing)); do # from the closing on, one of them is the clock
+        rc=0
+        wait -n -p pid "${!role_of[@]}" 2>/dev/null || rc=$?
+        role=${role_of[$pid]} how="with exit code $rc"
+        unset "role_of[$pid]"
+        if ((rc > 128)); then how="by signal $((rc - 128))" rc=3; fi
+        note_exit "$rc"
+        case $role in
+            producer)
+                if [[ $how == by* ]]; then warn "producer was ended $how"; fi
+                closing=1
+                "$bin/ringctl" close "$ring_dir/ring" >/dev/null & # waits while the ring is full
+                role_of[$!]=ringctl
+                start_clock
+                ;;
+            clock)
+                before=$shown
+                shown=$("$bin/ringctl" show "$ring_dir/ring" 2>&1) || true
+                start_clock
+                if [[ $shown == "$before" ]]; then abandon 3 'nothing has moved in the ring for 10 s'; fi
+                ;;
+            *)
+                if ((rc > 1 || !closing)); then abandon 1 "$role ended early, $how"; fi
+                ;;
+        esac
+    done
+    stop
+}
+
+start_clock() {
+    sleep 10 &
+    role_of[$!]=clock
+}
+
+note_exit() { worst=$(($1 > worst ? $1 : worst)); }
+
+abandon() { # EXIT_CODE WHY
+    warn "$2: the run is stopped"
+    note_exit "$1"
+    stop
+}
+
+# Ends what still runs: asks, waits up to five seconds, then insists. A role leads its own group, workers included.
+stop() {
+    local pid
+    ((${#role_of[@]})) || return 0
+    kill -TERM "${!role_of[@]}" 2>/dev/null || true
+    for _ in {1..50}; do
+        kill -0 "${!role_of[@]}" 2>/dev/null || break
+        sleep 0.1
+    done
+    for pid in "${!role_of[@]}"; do
+        kill -KILL -- "-$pid" 2>/dev/null || true
+    done
+    wait 2>/dev/null
+    role_of=()
+}
+
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+    trap '' INT TERM HUP
+    stop
+    if [[ -n $ring_dir ]]; then rm -rf -- "$ring_dir"; fi
+}
+
+# --- what to run
+
+# Every runtime signs and verifies with every method; with mixed methods it swaps modules, as the seed did.
+compare() {
+    local folder folders=() signer=("${signer_args[@]}") consumer=("${consumer_args[@]}")
+    for runtime in "${runtimes[@]}"; do
+        for method in ecdsa schnorr random; do
+            note "$runtime $method"
+            folder=$out/$runtime-$method
+            folders+=("$folder")
+            mkdir -- "$folder"
+            consumer_args=("${consumer[@]}" --verifier "$runtime")
+            signer_args=("${signer[@]}")
+            if [[ $method == random && $runtime != native ]]; then signer_args+=(--runner 3); fi
+            run "$runtime" "$method" "$folder" >/dev/null
+        done
+    done
+    "$bin/consumer" compare "${folders[@]}"
+}
+
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || die 3 "bash 5.1 or newer is needed, this is $BASH_VERSION"
+parse "$@"
+if [[ -n ${option[--help]} ]]; then
+    print_help
+    exit
+fi
+check
+build
+trap '' PIPE # a reader that went away (`| head -1`) ends nothing and is no error
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+{ exec 3<&0; } 2>/dev/null || exec 3</dev/null # standard input, which a job in the background has to be given
+find_key
+if [[ -n ${option[--compare]} ]]; then
+    find_folder compare
+    compare
+else
+    find_folder "$runtime-$method"
+    run "$runtime" "$method" "$out"
+fi
+exit "$worst"

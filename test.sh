@@ -1,0 +1,305 @@
+#!/usr/bin/env bash
+# Every check of the project: `./test.sh`. Some of them: `./test.sh NAME [SIZE]...`, with the names below.
+# Ends with the line `N passed, N failed, N skipped`, and fails when a step failed.
+set -uo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/tools/build.sh"
+cd "$root" || exit 3
+source tools/e2e.sh
+
+# Every step, in order: name, group, the minutes it may take, what it checks. Group `asked` runs by name only.
+steps='
+format          core     2   rustfmt
+scripts         core     2   shellcheck over the shell scripts
+floors          core     1   locked versions are not below the first ones without known defects
+deny            core     5   cargo deny: bans, licenses, sources
+lints           core    12   clippy, warnings denied
+features        core    10   each runtime builds alone
+tests           core    25   tests of the workspace
+modules         core    10   lints and tests of the guest modules, and that bins/ is built from them
+docs            core     8   rustdoc, warnings denied
+vectors         core    10   published test vectors, through every implementation
+loom            core    15   models of the ring protocol, every interleaving
+build           e2e     15   the programs, as run.sh builds them
+native          e2e      3   every method on this runtime, three processes each time
+wasmtime        e2e      3   the same
+wasmi           e2e      3   the same
+wasm3           e2e      3   the same
+input           e2e      5   SIZE (100000) lines through a file and a pipe
+compare         e2e     10   run.sh --compare, SIZE (64) messages each
+bad-input       e2e      5   each bad input is refused in its own words, with its own exit code
+interrupt       e2e      5   Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
+permissions     e2e      3   what another user may not do
+guests          outside 10   modules rebuilt from source behave the same
+readers-python  outside  5   histogram files, read by the PyPI package hdrhistogram
+readers-node    outside  5   histogram files, read by the npm package hdr-histogram-js
+openssl         outside  3   signatures, verified by openssl
+long            asked   60   SIZE (1000000) messages on each fast runtime'
+
+# Ends a step that can't be done here.
+skip() {
+    printf 'skipped: %s\n' "$*"
+    exit 77
+}
+
+have() { command -v "$1" >/dev/null; }
+
+# --- core
+
+step_format() {
+    cargo fmt --all --check && cargo fmt --all --check --manifest-path modules/Cargo.toml
+}
+
+step_scripts() {
+    have shellcheck || skip 'shellcheck is not installed'
+    shellcheck -x run.sh test.sh tools/*.sh modules/build.sh .ci/run
+}
+
+step_floors() {
+    local name floor found version failed=0
+    while read -r name floor; do
+        found=0
+        while read -r version; do
+            found=1
+            printf '%s %s, at least %s\n' "$name" "$version" "$floor"
+            printf '%s\n' "$floor" "$version" | sort -VC || failed=1
+        done < <(cat Cargo.lock modules/Cargo.lock | locked_versions "$name")
+        ((found)) || { printf '%s is locked nowhere: has the floor outlived it?\n' "$name" && failed=1; }
+    done <<'FLOORS'
+crossbeam-epoch 0.9.20
+memmap2         0.9.11
+rkyv            0.8.17
+wasmtime        48.0.8
+FLOORS
+    return $failed
+}
+
+locked_versions() { # NAME
+    awk -v name="\"$1\"" '$1 == "name" { is = $3 == name } is && $1 == "version" { gsub(/"/, "", $3); print $3 }'
+}
+
+step_deny() {
+    cargo deny --version || skip 'cargo-deny is not installed'
+    cargo deny --offline check bans licenses sources &&
+        cargo deny --offline --manifest-path modules/Cargo.toml --config deny.toml check bans licenses sources
+}
+
+step_lints() {
+    cargo clippy --workspace --all-targets --locked "${wasm3[@]}" -- -D warnings
+}
+
+step_features() {
+    local feature
+    for feature in '' wasmtime wasmi ${wasm3:+wasm3}; do
+        cargo clippy -p extension-engine --locked --no-default-features --features "$feature" -- -D warnings || return
+    done
+    cargo clippy -p signer -p consumer --locked -- -D warnings
+}
+
+step_tests() {
+    run_tests "${wasm3[@]}" && cargo test --workspace --locked --doc "${wasm3[@]}"
+}
+
+run_tests() { # ARGUMENT...
+    if have cargo-nextest; then
+        cargo nextest run --workspace --locked --no-fail-fast "$@"
+    else
+        cargo test --workspace --locked --no-fail-fast --lib --bins --tests "$@"
+    fi
+}
+
+step_modules() {
+    modules/build.sh --check || return
+    cd modules &&
+        cargo clippy --workspace --all-targets --locked -- -D warnings &&
+        run_tests &&
+        cargo test --workspace --locked --doc
+}
+
+step_docs() {
+    export RUSTDOCFLAGS='-D warnings'
+    cargo doc --workspace --no-deps --locked "${wasm3[@]}" &&
+        cargo doc --workspace --no-deps --locked --manifest-path modules/Cargo.toml
+}
+
+step_vectors() {
+    local folder=${RINGSEAL_VECTORS:-$root/../shared/vectors}
+    [[ -d $folder ]] || skip "there are no vectors in $folder"
+    cargo test --workspace --locked "${wasm3[@]}" vectors -- --nocapture --test-threads 1 | some_passed
+}
+
+step_loom() {
+    RUSTFLAGS='--cfg loom' cargo test -p shmem-layout --lib --release --locked --target-dir "$target/loom" models:: |
+        some_passed
+}
+
+# Passes a test run's output on, and fails if no test was run: its name may have changed.
+some_passed() { awk '{ print } / \.\.\. ok$/ { some = 1 } END { exit !some }'; }
+
+# --- needs packages from outside
+
+step_guests() {
+    local rc=0
+    enter_work_folder
+    modules/build.sh --out "$work/bins" || rc=$?
+    ((rc != 3)) || skip 'no Rust toolchain here makes WebAssembly: rustup target add wasm32v1-none'
+    ((rc == 0)) || return $rc
+    export RINGSEAL_MODULES=$work/bins
+    cargo test --workspace --locked "${wasm3[@]}" --test conformance --test differential | some_passed
+}
+
+step_readers_python() {
+    local venv=$target/readers/python readers=consumer/tests/readers
+    [[ -x $venv/bin/pip ]] || python3 -m venv "$venv" || skip 'python3 has no venv: install python3-venv'
+    fetch "$venv/bin/pip" install --disable-pip-version-check --timeout 15 -r $readers/requirements.txt ||
+        skip "the packages of $readers/requirements.txt can't be had from PyPI"
+    run_for_readers && "$venv/bin/python" $readers/read.py "$work/run"
+}
+
+step_readers_node() {
+    local folder=$target/readers/node
+    have npm || skip 'npm is not installed'
+    mkdir -p "$folder" && cp consumer/tests/readers/{package.json,package-lock.json,read.mjs} "$folder/" || return
+    (cd "$folder" && fetch npm ci --no-audit --no-fund) || skip "the packages of package-lock.json can't be had from npm"
+    run_for_readers && node "$folder/read.mjs" "$work/run"
+}
+
+fetch() { timeout 120 "$@"; }
+
+run_for_readers() {
+    enter_work_folder
+    ./run.sh --method random --rate 2000 --messages 5000 --out "$work/run"
+}
+
+# Signatures of lines that we know, verified by a tool that is not ours; and refused for another line.
+step_openssl() {
+    local lines signatures line public_key
+    have openssl || skip 'openssl is not installed'
+    enter_work_folder
+    seq -f 'message %.0f' 100000 >"$work/input"
+    ./run.sh --input "$work/input" --encoding der --out "$work/run" || return
+    public_key=$(field_of "$work/run" public_key | sed -n 1p)
+    unhex "3036301006072a8648ce3d020106052b8104000a032200$public_key" >"$work/key.der" # SubjectPublicKeyInfo, secp256k1
+    mapfile -t lines <"$work/input"
+    mapfile -t signatures < <(field_of "$work/run" signature)
+    for ((line = 0; line < 100000; line += 997)); do
+        unhex "${signatures[line]}" >"$work/signature"
+        printf %s "${lines[line]}" >"$work/message"
+        check "line $line" openssl_verifies
+        printf %s "${lines[line]}?" >"$work/message"
+        check "not line $line" not openssl_verifies
+    done
+    verdict
+}
+
+unhex() { printf %b "$(fold -w 2 <<<"$1" | sed 's/^/\\x/' | tr -d '\n')"; }
+
+not() { ! "$@"; }
+
+openssl_verifies() {
+    openssl dgst -sha256 -keyform DER -verify "$work/key.der" -signature "$work/signature" "$work/message"
+}
+
+# --- campaigns
+
+step_long() {
+    local runtime messages=${size:-1000000}
+    enter_work_folder
+    for runtime in native wasmtime; do
+        expect $runtime 0 '' ./run.sh --runtime $runtime --method random --messages "$messages" --out "$work/$runtime"
+        check_run $runtime "$work/$runtime" "$messages"
+    done
+    verdict
+}
+
+# --- the machine
+
+# Installs what steps need and this machine lacks, where that is allowed. What can't be had makes its step skip.
+set_up() {
+    local packages=() package
+    have cc || packages+=(gcc libc6-dev)
+    have shellcheck || packages+=(shellcheck)
+    have openssl || packages+=(openssl)
+    have setpriv || packages+=(util-linux)
+    have npm || have node || packages+=(npm)
+    python3 -c 'import ensurepip' || packages+=(python3-venv)
+    installed_libclang >/dev/null || packages+=(libclang-14-dev)
+    if [[ ! -d $(rustc --print target-libdir --target wasm32v1-none) && ! -x /usr/bin/rustc ]]; then
+        fetch rustup target add wasm32v1-none || packages+=(rustc-web cargo-web rust-web-src lld)
+    fi
+    ((${#packages[@]})) || return 0
+    if ((EUID != 0)) || ! have apt-get; then
+        printf 'missing here, install to have every step: %s\n' "${packages[*]}" >&3
+        return 0
+    fi
+    printf 'installing %s\n' "${packages[*]}" >&3
+    export DEBIAN_FRONTEND=noninteractive
+    timeout 180 apt-get update
+    for package in "${packages[@]}"; do
+        timeout 300 apt-get install --yes --no-install-recommends "$package"
+    done
+}
+
+# --- the run
+
+passed=0 failed=0 skipped=0 logs=$target/test-logs
+
+# Runs a step in a shell of its own, quietly unless it fails.
+run_step() { # NAME MINUTES SIZE
+    local log=$logs/$1.log began=$SECONDS rc=0
+    printf '%-15s ' "$1"
+    timeout --kill-after=20 "${2}m" bash "$0" --step "$1" "$3" </dev/null >"$log" 2>&1 &
+    wait $! || rc=$?
+    case $rc in
+        0) ((++passed)) && printf 'ok, %d s\n' $((SECONDS - began)) ;;
+        77) ((++skipped)) && tail -n 1 "$log" ;;
+        *)
+            ((++failed))
+            if ((rc == 124 || rc == 137)); then printf 'not done after %d minutes\n' "$2" >>"$log"; fi
+            printf 'FAILED, %d s; the end of %s:\n' $((SECONDS - began)) "$log"
+            grep -v '^ok ' "$log" | tail -n 40 | sed 's/^/    /'
+            ;;
+    esac
+}
+
+stop_step() {
+    local job
+    for job in $(jobs -p); do kill -TERM "$job"; done
+    exit "$1"
+}
+
+main() {
+    local name group minutes rest names=' ' groups=' ' wanted=' ' size=''
+    while read -r name group rest; do
+        names+="$name "
+        [[ $group == asked || $groups == *" $group "* ]] || groups+="$group "
+    done <<<"${steps#?}"
+    for name in "$@"; do
+        if [[ $name =~ ^[0-9]+$ && $wanted != ' ' ]]; then
+            size=$name
+        elif [[ $names$groups == *" $name "* ]]; then
+            wanted+="$name "
+        else
+            printf 'test.sh: unknown step %s; the steps are%sor all of%s\n' "'$name'" "$names" "${groups% }" >&2
+            exit 2
+        fi
+    done
+    mkdir -p "$logs"
+    trap 'stop_step 130' INT
+    trap 'stop_step 143' TERM
+    if (($# == 0)); then set_up 3>&1 >"$logs/set-up.log" 2>&1 </dev/null; fi
+    while read -r name group minutes rest; do
+        if [[ $wanted == *" $name "* || $wanted == *" $group "* || ($wanted == ' ' && $group != asked) ]]; then
+            run_step "$name" "$minutes" "$size"
+        fi
+    done <<<"${steps#?}"
+    printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
+    ((failed == 0))
+}
+
+if [[ ${1-} == --step ]]; then
+    size=$3
+    find_wasm3
+    "step_${2//-/_}"
+else
+    main "$@"
+fi
