@@ -95,8 +95,9 @@ step_features() {
     cargo clippy -p signer -p consumer --locked -- -D warnings
 }
 
+# In release: interpreted signatures take their time, and what is built here serves the runs that follow.
 step_tests() {
-    run_tests "${wasm3[@]}" && cargo test --workspace --locked --doc "${wasm3[@]}"
+    run_tests --release "${wasm3[@]}" && cargo test --release --workspace --locked --doc "${wasm3[@]}"
 }
 
 run_tests() { # ARGUMENT...

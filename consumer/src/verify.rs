@@ -140,7 +140,10 @@ impl Verifier {
         let records = batch.records_mut();
         records.iter_mut().for_each(Record::hash_message);
         if !matches!(self.0, Engine::None) {
-            records.iter_mut().filter(|record| has_no_scheme(record)).for_each(|record| settle(record, false));
+            records
+                .iter_mut()
+                .filter(|record| has_no_scheme(record))
+                .for_each(|record| settle(record, false));
         }
         match &mut self.0 {
             Engine::Secp256k1(verifier) => verify_each(records, |record| verifier.is_valid(record)),

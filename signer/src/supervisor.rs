@@ -123,10 +123,14 @@ impl<'a> Supervisor<'a> {
             self.listen();
             self.heed_time_and_signals();
         }
-        let failed: u64 = self.seats.iter().map(|seat| seat.page.failed()).sum();
+        let total = |of: fn(&Stats) -> u64| self.seats.iter().map(|seat| of(&seat.page)).sum::<u64>();
+        let (signed, failed) = (total(Stats::signed), total(Stats::failed));
         match self.ending.take() {
             Some((failure, _)) => Err(failure),
-            None if failed > 0 => Err(Failure::failed(format_args!("{failed} records could not be signed"))),
+            None if failed > 0 => Err(Failure::failed(format_args!(
+                "{failed} of {} records could not be signed",
+                signed + failed
+            ))),
             None => Ok(Exit::Done),
         }
     }

@@ -1,6 +1,7 @@
 //! A worker: claims records, runs them through an engine, answers them in place. One thread, no allocation per
 //! record.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::AsFd;
@@ -12,7 +13,7 @@ use extension_engine::Batch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::set_name;
-use shmem_layout::{Answer, Claim, Claims, Signer, WaitError, Waiting, now_ns};
+use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, now_ns};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -46,9 +47,9 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
 
 /// Takes what the supervisor hands on, and ties this process's life to its own.
 ///
-/// The kernel kills us when the supervisor ends, so that nothing that we do or wait for, an extension that never
-/// returns included, keeps us. The records in our hands are then another signer's to take. A supervisor that was gone
-/// before is noticed by the end of its socket.
+/// The kernel kills us when the supervisor's one thread ends, so that nothing that we do or wait for, an extension
+/// that never returns included, keeps us. The records in our hands are then another signer's to take. A supervisor
+/// that was gone before is noticed by the end of its socket.
 fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page)> {
     let control = UnixStream::from(descriptors::take(options.control)?);
     let stats = Page::map(descriptors::take(options.stats)?)?;
@@ -77,35 +78,30 @@ fn waiting(options: &WorkOptions) -> io::Result<Waiting> {
 fn sign(options: &WorkOptions, key: &Key, stats: &Stats) -> Result<Exit, Failure> {
     let waiting = waiting(options)
         .map_err(|error| Failure::environment(format_args!("can't handle signals: {error}")))?;
-    let unusable =
-        |error: &dyn std::fmt::Display| Failure::environment(format_args!("ring {}: {error}", options.ring));
+    let unusable = |error: &dyn Display| unusable(&options.ring, error);
     let ring = shmem_layout::attach(&options.ring).map_err(|error| unusable(&error))?;
-    let (message_len, signature_len) =
+    let lens @ (message_len, signature_len) =
         (ring.spec().message_capacity as usize, ring.spec().signature_capacity as usize);
-    let records = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
+    let records_max = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
     let mut worker = Worker {
-        batch: Batch::new(records, message_len, signature_len).map_err(Failure::environment)?,
-        in_batch: Vec::with_capacity(records),
+        ring: &options.ring,
+        lens,
+        batch: new_batch(records_max, lens)?,
+        in_batch: Vec::with_capacity(records_max),
         engines: Engines::start(options, key, stats)?,
         signer: ring.join_signer().map_err(|error| unusable(&error))?,
         stats,
     };
-    worker.run(records, &waiting).map_err(|end| match end {
-        End::Failure(failure) => failure,
-        End::Ring(error) => unusable(&error),
-    })
+    worker.run(records_max, &waiting)
 }
 
-/// Why a worker ends early.
-enum End {
-    Failure(Failure),
-    Ring(WaitError),
+fn unusable(ring: &RingPath, error: &dyn Display) -> Failure {
+    Failure::environment(format_args!("ring {ring}: {error}"))
 }
 
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
+/// A batch for messages and signatures of at most `lens` bytes.
+fn new_batch(records_max: usize, lens: (usize, usize)) -> Result<Batch, Failure> {
+    Batch::new(records_max, lens.0, lens.1).map_err(Failure::environment)
 }
 
 /// A claimed record, and what its producer asked for: read once.
@@ -123,6 +119,9 @@ impl Job {
 }
 
 struct Worker<'a> {
+    ring: &'a RingPath,
+    /// Bytes that the ring has for a message, and for a signature.
+    lens: (usize, usize),
     signer: Signer,
     engines: Engines<'a>,
     stats: &'a Stats,
@@ -132,7 +131,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    fn run(&mut self, records_max: usize, waiting: &Waiting) -> Result<Exit, End> {
+    fn run(&mut self, records_max: usize, waiting: &Waiting) -> Result<Exit, Failure> {
         let mut pace = Pace::new(records_max);
         let mut claims = Vec::with_capacity(records_max);
         let mut jobs = Vec::with_capacity(records_max);
@@ -141,7 +140,7 @@ impl Worker<'_> {
                 Ok(Claims::Some) => {}
                 Ok(Claims::Drained) => return Ok(Exit::Done),
                 Err(WaitError::Stopped) => break,
-                Err(error) => return Err(End::Ring(error)),
+                Err(error) => return Err(unusable(self.ring, &error)),
             }
             let claimed_ns = now_ns();
             let count = claims.len();
@@ -199,21 +198,21 @@ impl Worker<'_> {
         let origin = self.engines.origin(method);
         for (i, claim) in self.in_batch.drain(..).enumerate() {
             let status = status::of(self.batch.status(i));
-            let counter = if status == 0 { &stats.signed } else { &stats.failed };
-            counter.add(1);
             let signature = self.batch.output(i);
             self.signer.answer(claim, &answer(status, signature, claimed_ns, signed_ns, origin));
+            let counter = if status == 0 { &stats.signed } else { &stats.failed };
+            counter.add(1);
         }
+        let answered_ns = now_ns();
         self.engines.reset(method);
-        stats.busy_ns.add(now_ns() - started_ns);
+        stats.busy_ns.add(signed_ns - started_ns + (now_ns() - answered_ns));
         Ok(())
     }
 
     /// Signs the records of a batch that failed as a whole alone, each from its copy in that batch, so that the one to
     /// blame takes none of its neighbours along.
     fn sign_one_by_one(&mut self, method: Method, claimed_ns: u64) -> Result<(), Failure> {
-        let (message_len, signature_len) = self.capacities();
-        let alone = Batch::new(1, message_len, signature_len).map_err(Failure::environment)?;
+        let alone = new_batch(1, self.lens)?;
         let together = mem::replace(&mut self.batch, alone);
         for (i, claim) in mem::take(&mut self.in_batch).into_iter().enumerate() {
             let message = together.message(i);
@@ -224,11 +223,6 @@ impl Worker<'_> {
         }
         self.batch = together;
         Ok(())
-    }
-
-    fn capacities(&self) -> (usize, usize) {
-        let spec = self.signer.ring().spec();
-        (spec.message_capacity as usize, spec.signature_capacity as usize)
     }
 
     /// Answers the records of a method that there isn't.

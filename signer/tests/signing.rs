@@ -111,7 +111,7 @@ fn an_unknown_method_fails_its_own_record_and_no_other() {
     messages[40].0 = 99;
     rig.produce(messages);
     let all = consume(&consumer, |_| ());
-    signer.wait().says(1, "2 records could not be signed");
+    signer.wait().says(1, "2 of 60 records could not be signed");
     for (i, answered) in all.iter().enumerate() {
         match i {
             20 | 40 => assert_eq!((answered.record.status, answered.signature.len()), (status::NO_ENGINE, 0)),
@@ -129,7 +129,7 @@ fn a_ring_with_no_room_for_signatures_fails_its_records_and_not_the_worker() {
         let signer = rig.signer(&["--runtime", runtime.name()]);
         rig.produce(messages(30, &SIGNING));
         let all = consume(&consumer, |_| ());
-        signer.wait().says(1, "30 records could not be signed");
+        signer.wait().says(1, "30 of 30 records could not be signed");
         let too_small = extension_engine::Status::OutputTooSmall as i32;
         assert!(
             all.iter().all(|answered| answered.record.status == too_small && answered.signature.is_empty())

@@ -140,7 +140,10 @@ fn a_record_relabelled_null_is_not_verified_unless_nobody_verifies() {
         let outcomes = outcomes(choice, |record| record.method = Method::Null);
         assert_eq!(outcomes, [Outcome::NotVerified; 40], "{choice}");
     }
-    assert_eq!(outcomes(VerifierChoice::None, |record| record.method = Method::Null), [Outcome::Unchecked; 40]);
+    assert_eq!(
+        outcomes(VerifierChoice::None, |record| record.method = Method::Null),
+        [Outcome::Unchecked; 40]
+    );
 }
 
 #[test]
