@@ -221,26 +221,30 @@ compare() {
     "$bin/consumer" compare "${folders[@]}"
 }
 
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || die 3 "bash 5.1 or newer is needed, this is $BASH_VERSION"
-parse_flags "$@"
-if [[ -n ${option[--help]} ]]; then
-    print_help
-    exit
-fi
-check
-build
-trap '' PIPE # a reader that went away (`| head -1`) ends nothing and is no error
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
-{ exec 3<&0; } 2>/dev/null || exec 3</dev/null # standard input, which a job in the background has to be given
-find_key
-if [[ -n ${option[--compare]} ]]; then
-    find_folder compare
-    compare
-else
-    find_folder "$runtime-$method"
-    run "$runtime" "$method" "$out"
-fi
-exit "$worst"
+main() {
+    ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || die 3 "bash 5.1 or newer is needed, this is $BASH_VERSION"
+    parse_flags "$@"
+    if [[ -n ${option[--help]} ]]; then
+        print_help
+        exit
+    fi
+    check
+    build
+    trap '' PIPE # a reader that went away (`| head -1`) ends nothing and is no error
+    trap cleanup EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+    { exec 3<&0; } 2>/dev/null || exec 3</dev/null # standard input, which a job in the background has to be given
+    find_key
+    if [[ -n ${option[--compare]} ]]; then
+        find_folder compare
+        compare
+    else
+        find_folder "$runtime-$method"
+        run "$runtime" "$method" "$out"
+    fi
+    exit "$worst"
+}
+
+main "$@"

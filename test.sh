@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every check of the project: `./test.sh`. Some of them: `./test.sh NAME [SIZE]...`, with the names below.
 # Ends with the line `N passed, N failed, N skipped`, and fails when a step failed.
+# shellcheck disable=SC2317 # steps are called by their names
 set -uo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/tools/build.sh"
 cd "$root" || exit 3
@@ -28,6 +29,7 @@ input           e2e      5   SIZE (100000) lines through a file and a pipe
 compare         e2e     10   run.sh --compare, SIZE (64) messages each
 bad-input       e2e      5   each bad input is refused in its own words, with its own exit code
 interrupt       e2e      5   Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
+readme          e2e      5   the commands of README.md, as they stand there
 permissions     e2e      3   what another user may not do
 guests          outside 10   modules rebuilt from source behave the same
 readers-python  outside  5   histogram files, read by the PyPI package hdrhistogram
@@ -70,7 +72,7 @@ memmap2         0.9.11
 rkyv            0.8.17
 wasmtime        48.0.8
 FLOORS
-    return $failed
+    return "$failed"
 }
 
 locked_versions() { # NAME
@@ -125,7 +127,7 @@ step_docs() {
 step_vectors() {
     local folder=${RINGSEAL_VECTORS:-$root/../shared/vectors}
     [[ -d $folder ]] || skip "there are no vectors in $folder"
-    cargo test --workspace --locked "${wasm3[@]}" vectors -- --nocapture --test-threads 1 | some_passed
+    cargo test --release --workspace --locked "${wasm3[@]}" vectors -- --nocapture --test-threads 1 | some_passed
 }
 
 step_loom() {
@@ -143,17 +145,17 @@ step_guests() {
     enter_work_folder
     modules/build.sh --out "$work/bins" || rc=$?
     ((rc != 3)) || skip 'no Rust toolchain here makes WebAssembly: rustup target add wasm32v1-none'
-    ((rc == 0)) || return $rc
+    ((rc == 0)) || return "$rc"
     export RINGSEAL_MODULES=$work/bins
-    cargo test --workspace --locked "${wasm3[@]}" --test conformance --test differential | some_passed
+    cargo test --release --workspace --locked "${wasm3[@]}" --test conformance --test differential | some_passed
 }
 
 step_readers_python() {
     local venv=$target/readers/python readers=consumer/tests/readers
     [[ -x $venv/bin/pip ]] || python3 -m venv "$venv" || skip 'python3 has no venv: install python3-venv'
-    fetch "$venv/bin/pip" install --disable-pip-version-check --timeout 15 -r $readers/requirements.txt ||
+    fetch "$venv/bin/pip" install --disable-pip-version-check --timeout 15 -r "$readers/requirements.txt" ||
         skip "the packages of $readers/requirements.txt can't be had from PyPI"
-    run_for_readers && "$venv/bin/python" $readers/read.py "$work/run"
+    run_for_readers && "$venv/bin/python" "$readers/read.py" "$work/run"
 }
 
 step_readers_node() {
@@ -206,8 +208,8 @@ step_long() {
     local runtime messages=${size:-1000000}
     enter_work_folder
     for runtime in native wasmtime; do
-        expect $runtime 0 '' ./run.sh --runtime $runtime --method random --messages "$messages" --out "$work/$runtime"
-        check_run $runtime "$work/$runtime" "$messages"
+        expect "$runtime" 0 '' ./run.sh --runtime "$runtime" --method random --messages "$messages" --out "$work/$runtime"
+        check_run "$runtime" "$work/$runtime" "$messages"
     done
     verdict
 }
@@ -248,7 +250,7 @@ passed=0 failed=0 skipped=0 logs=$target/test-logs
 run_step() { # NAME MINUTES SIZE
     local log=$logs/$1.log began=$SECONDS rc=0
     printf '%-15s ' "$1"
-    timeout --kill-after=20 "${2}m" bash "$0" --step "$1" "$3" </dev/null >"$log" 2>&1 &
+    timeout --kill-after=20 "${2}m" "$root/test.sh" --step "$1" "$3" </dev/null >"$log" 2>&1 &
     wait $! || rc=$?
     case $rc in
         0) ((++passed)) && printf 'ok, %d s\n' $((SECONDS - began)) ;;
@@ -260,6 +262,14 @@ run_step() { # NAME MINUTES SIZE
             grep -v '^ok ' "$log" | tail -n 40 | sed 's/^/    /'
             ;;
     esac
+}
+
+do_step() { # NAME SIZE
+    # shellcheck disable=SC2034 # for the step
+    size=$2
+    find_wasm3
+    "step_${1//-/_}"
+    exit
 }
 
 stop_step() {
@@ -294,13 +304,8 @@ main() {
         fi
     done <<<"${steps#?}"
     printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
-    ((failed == 0))
+    exit $((failed > 0))
 }
 
-if [[ ${1-} == --step ]]; then
-    size=$3
-    find_wasm3
-    "step_${2//-/_}"
-else
-    main "$@"
-fi
+# Both exit, so that a change to this file during a run changes nothing in it.
+if [[ ${1-} == --step ]]; then do_step "$2" "$3"; else main "$@"; fi

@@ -9,9 +9,17 @@ failures=0
 enter_work_folder() {
     build_programs --quiet || exit
     work=$(mktemp -d)
-    trap 'rm -rf -- "$work"' EXIT
+    trap leave_work_folder EXIT
+    trap 'exit 143' TERM
     export XDG_STATE_HOME=$work/state XDG_RUNTIME_DIR=$work/rings
     mkdir -m 0700 "$XDG_RUNTIME_DIR"
+}
+
+# Whatever a failed step has left running ends with it.
+leave_work_folder() {
+    local pid
+    for pid in ${run:+"$run"} $(processes | cut -d' ' -f1); do kill -KILL "$pid" 2>/dev/null; done
+    rm -rf -- "$work"
 }
 
 # A command that must end with EXIT_CODE and say what the regular expression PATTERN matches on standard error, where
@@ -185,7 +193,8 @@ bad_messages() {
     printf '%s\n' one two "$long" four >"$work/long"
     expect 'message too long' 2 'long:3: ' ./run.sh --input "$work/long" --out "$work/too-long"
     check 'all before it is delivered' same "$(lines_of "$work/too-long")" 2
-    expect 'message too long, skipped' 0 'too long.*: 1' ./run.sh --input "$work/long" --skip-oversize --out "$work/skipped"
+    expect 'message too long, skipped' 0 'too long.*: 1' \
+        ./run.sh --input "$work/long" --skip-oversize --out "$work/skipped"
     check_run 'message too long, skipped' "$work/skipped" 3
     expect 'a larger ring' 0 '' ./run.sh --input "$work/long" --message-capacity 512 --out "$work/larger"
     check_run 'a larger ring' "$work/larger" 4
@@ -293,40 +302,50 @@ foreign_signature() {
 
 # --- ends before the end
 
-# Starts an endless run in a group of its own, with the default action for Ctrl-C, and waits until it is under way.
-start_endless_run() { # FOLDER [ARGUMENT...]
-    local tries
-    env --default-signal=INT setsid ./run.sh --messages 1000000000000 --out "$@" >"$work/stdout" 2>"$work/stderr" &
+# Starts a run in a group of its own, with the default action for Ctrl-C, and waits until it is under way.
+start_run() { # FOLDER MESSAGES
+    env --default-signal=INT setsid ./run.sh --out "$1" --messages "$2" >"$work/stdout" 2>"$work/stderr" &
     run=$!
-    for tries in {1..600}; do
+    for _ in {1..600}; do
         [[ ! -s $1/signatures.ndjson ]] || return 0
         sleep 0.1
     done
-    echo "no output after a minute ($tries looks)" && sed 's/^/        /' "$work/stderr" && return 1
+    echo 'FAILED  no message came through in a minute:' && sed 's/^/        /' "$work/stderr" && return 1
 }
 
+ends_with() { # EXIT_CODE
+    local rc=0
+    wait "$run" || rc=$?
+    same $rc "$1"
+}
+
+# Prints the process of the first program whose command line begins with this.
+process_of() { processes | awk -v command="$bin/$1 " 'index($0, $1 " " command) == 1 { print $1; exit }'; }
+
 step_interrupt() {
-    local signal want victim folder
+    local signal code victim folder endless=1000000000000
     enter_work_folder
     for signal in INT:130 TERM:143 HUP:129; do
-        want=${signal#*:} signal=${signal%:*} folder=$work/$signal
-        start_endless_run "$folder" || return
+        code=${signal#*:} signal=${signal%:*} folder=$work/$signal
+        start_run "$folder" $endless || return
         kill "-$signal" -- "-$run"
-        wait "$run"
-        check "SIG$signal: exit code" same "$?" "$want"
+        check "SIG$signal: exit code" ends_with "$code"
         check "SIG$signal: whole lines" same "$(tail -c 1 "$folder/signatures.ndjson" | od -An -tx1)" ' 0a'
         check_nothing_left "SIG$signal"
     done
     for victim in producer signer consumer; do
-        start_endless_run "$work/$victim" || return
-        kill -KILL "$(processes | awk -v exe="$bin/$victim" '$2 == exe { print $1; exit }')"
-        wait "$run"
-        check "$victim killed: exit code" same "$?" 3
+        start_run "$work/$victim" $endless || return
+        kill -KILL "$(process_of $victim)"
+        check "$victim killed: exit code" ends_with 3
         check "$victim killed: is named" grep -q "$victim .*signal 9" "$work/stderr"
         check_nothing_left "$victim killed"
     done
+    start_run "$work/worker" 50000 || return
+    kill -KILL "$(process_of 'signer worker')"
+    check 'worker killed: exit code' ends_with 0
+    check_run 'worker killed' "$work/worker" 50000
+    check_nothing_left 'worker killed'
     expect '| head -1' 0 '' bash -o pipefail -c "./run.sh --out '$work/head' | head -n 1"
-    check '| head -1: quietly' same "$(cat "$work/stderr")" ''
     check '| head -1: a line' same "$(wc -l <"$work/stdout")" 1
     check_run '| head -1' "$work/head" 1024
     check_nothing_left '| head -1'
@@ -368,3 +387,25 @@ step_permissions() {
     expect 'a key where none can be made' 3 'open/new.pem' "${nobody[@]}" ./signer keygen open/new.pem
     verdict
 }
+
+# What the README says, run as it stands there (its `--compare` is the step of that name).
+step_readme() {
+    local command
+    enter_work_folder
+    mkdir "$work/checkout" && ln -s "$root"/* "$work/checkout/" || return
+    rm -f "$work/checkout/out" && cd "$work/checkout" || return
+    seq -f 'message %.0f' 500 >messages.txt
+    while IFS= read -r command; do
+        expect "$command" 0 '' bash -c "$command"
+    done < <(commands_of README.md | grep -E '^\./run\.sh' | grep -v -e --compare)
+    check_run 'its input' results 500
+    rm -r results
+    # The last of its blocks: the roles by themselves.
+    PATH=$bin:$PATH expect 'the roles by themselves' 0 '' bash -ec "$(commands_of README.md | sed -n '/^mkdir/,$p')"
+    check 'the roles by themselves: verified' same "$(grep -c '"verified":true' results/signatures.ndjson)" 1024
+    rmdir /dev/shm/mine
+    verdict
+}
+
+# shellcheck disable=SC2016 # these backticks are the README's
+commands_of() { sed -n '/^```sh$/,/^```$/ { /^```/d; p }' "$1"; }

@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what run.sh reads
+#
 # Sourced by run.sh: its flags. `parse_flags` fills `option` with what is said, and the lists of arguments with what
 # the programs are to be told.
 
@@ -32,7 +34,6 @@ flags='
 --help              run       -                               this text'
 
 declare -A taker=() values=() option=()
-# shellcheck disable=SC2034 # used where this is sourced, and by the name that `take` makes up
 producer_args=() signer_args=() consumer_args=() ring_args=() roles_args=()
 
 print_help() {

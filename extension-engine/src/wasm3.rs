@@ -16,8 +16,9 @@ use crate::{EngineError, ExtensionEngine, MEMORY_PAGES_MAX, Module, Program, Run
 
 const RUNTIME: Runtime = Runtime::Wasm3;
 
-/// wasm3's own stack. It recurses on the native one beside it, at most once per 8 bytes of this: see
-/// `deep_recursion_is_a_trap` in the tests.
+/// Bytes of wasm3's own stack. It recurses on the native one beside it, for each call and each loop that is entered; a
+/// call takes at least 8 bytes of this one, so that the native one's end is not met first (see
+/// `deep_recursion_is_a_trap` in the tests).
 const STACK_LEN: u32 = 64 * 1024;
 
 /// wasm3 numbers its code pages by a global variable without a lock. All pages are made while an instance is.
@@ -85,8 +86,17 @@ impl Drop for Environment {
 /// wasm3 calls this a runtime: stack, memory, code, and the modules that were loaded into it.
 struct Interpreter(NonNull<ffi::M3Runtime>);
 
+impl Interpreter {
+    /// Zeroes the stack, where the last calls have left their intermediate values.
+    fn wipe_stack(&mut self) {
+        // SAFETY: it was made with this length, and nothing runs on it now.
+        unsafe { (*self.0.as_ptr()).stack.cast::<u8>().write_bytes(0, STACK_LEN as usize) }
+    }
+}
+
 impl Drop for Interpreter {
     fn drop(&mut self) {
+        self.wipe_stack();
         // SAFETY: it is ours, and its environment still lives.
         unsafe { ffi::m3_FreeRuntime(self.0.as_ptr()) }
     }
@@ -277,6 +287,8 @@ impl guest::Guest for Guest {
 
     fn reset(&mut self) -> Result<(), String> {
         // SAFETY: see `init`.
-        unsafe { self.call(self.reset, []) }.map(|_| ())
+        unsafe { self.call(self.reset, []) }?;
+        self.interpreter.wipe_stack();
+        Ok(())
     }
 }

@@ -16,9 +16,8 @@ pub(crate) fn hand_on(command: &mut Command, flag: &str, descriptor: OwnedFd) {
     unsafe { command.pre_exec(keep_open) };
 }
 
-/// Takes the descriptor that was handed to this process under `number`, so that no child of ours inherits it.
-/// Standard input is duplicated; output and error are not for the taking. To be called once for each number, before
-/// this process opens anything of its own.
+/// Takes the descriptor that was handed to this process under `number`: one that is open, and is not close-on-exec,
+/// as are those that this process opens, or has taken already. Standard input is duplicated.
 ///
 /// # Errors
 /// There is no such descriptor.
@@ -29,9 +28,11 @@ pub(crate) fn take(number: RawFd) -> io::Result<OwnedFd> {
         _ if number < 0 => return Err(Errno::BADF.into()),
         _ => {}
     }
-    // SAFETY: borrowed for one system call, which only asks whether it is open.
-    fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) })?;
-    // SAFETY: it is open, and since nothing else in this process knows of it, it is ours.
+    // SAFETY: borrowed for one system call, which only asks whether it is open, and how.
+    if fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) })?.contains(FdFlags::CLOEXEC) {
+        return Err(io::Error::other("it was not handed to this process"));
+    }
+    // SAFETY: it is open, and nothing else in this process knows of it, for that would be close-on-exec.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
     Ok(descriptor)

@@ -6,12 +6,13 @@ mod support;
 mod wasm;
 
 use std::cell::Cell;
+use std::process::Command;
 
 use cli::Method;
 use rustix::process::Signal;
 use shmem_layout::{RingOptions, Stage};
 use support::{
-    Answered, Rig, children, consume, is_running, kill, live_signers, messages, signer, slots_in, until,
+    Answered, Rig, children, consume, is_running, kill, live_signers, messages, slots_in, until,
     write_private,
 };
 
@@ -51,6 +52,22 @@ fn a_worker_killed_under_load_is_replaced_and_every_record_is_signed_once() {
     let report = rig.report();
     assert_eq!(report["worker_deaths"], killed.get());
     assert!(report["signed"].as_u64() >= Some(3900), "counts go on in the page of the dead: {report}");
+}
+
+#[test]
+fn a_worker_that_gets_somewhere_is_replaced_however_often_it_dies() {
+    let rig = Rig::new();
+    let consumer = rig.consumer();
+    let signer = rig.signer(&["--runtime", "native"]);
+    rig.produce(messages(1300, &SIGNING));
+    let all = consume(&consumer, |sequence| {
+        if sequence % 100 == 50 {
+            kill(until(|| live_signers(&consumer).first().copied()), Signal::KILL);
+        }
+    });
+    let ended = signer.wait();
+    assert_eq!((ended.status.code(), ended.stderr.lines().count()), (Some(0), 13), "{ended:?}");
+    assert!(all.len() == 1300 && all.iter().all(Answered::is_valid));
 }
 
 #[test]
@@ -176,6 +193,11 @@ fn a_record_that_traps_its_extension_takes_no_neighbour_along() {
 
 #[test]
 fn a_worker_is_not_for_starting_by_hand() {
-    let arguments = ["worker", "--control", "3", "--stats", "4", "--ring", "/nowhere"];
-    support::output(signer().args(arguments)).says(3, "a worker is started by `signer` alone");
+    // Descriptors that are closed, and one descriptor for two.
+    for numbers in [["8", "9"], ["9", "9"]] {
+        let shell = "exec \"$0\" worker --ring /nowhere --control \"$1\" --stats \"$2\" 9</dev/null 8<&-";
+        let mut command = Command::new("sh");
+        command.args(["-c", shell, env!("CARGO_BIN_EXE_signer")]).args(numbers);
+        support::output(&mut command).says(3, "a worker is started by `signer` alone");
+    }
 }

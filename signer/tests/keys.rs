@@ -168,7 +168,11 @@ fn the_key_shows_in_no_argument_environment_or_descriptor_of_a_running_signer() 
         }
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+        let limits: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+        assert_eq!(limits, ["0", "0"], "{core}");
+        // Who can't be dumped can't be read by other processes of its user either. As root nothing of it shows.
+        let owner = fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+        assert_eq!(owner, 0, "{pid} can be dumped");
         let mut open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
             .unwrap()
             .map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default())

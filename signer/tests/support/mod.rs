@@ -275,7 +275,8 @@ impl Watchdog {
         let name = thread::current().name().unwrap_or_default().to_owned();
         thread::spawn(move || {
             if test.recv_timeout(Duration::from_secs(300)) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{name} hangs");
+                // Not `eprintln`, which is captured and lost.
+                let _ = writeln!(std::io::stderr(), "{name} hangs");
                 std::process::abort();
             }
         });
