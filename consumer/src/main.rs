@@ -22,7 +22,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
     };
     let stop = cli::stop_on_signals()
         .map_err(|error| Failure::environment(format_args!("can't catch Ctrl-C: {error}")))?;
-    let outcome = pipeline::run(&options, &Waiting { strategy: options.wait, stop })?;
+    let outcome =
+        pipeline::run(&options, &Waiting { strategy: options.wait, stop, stall_after: options.stall_after })?;
     cli::print(&outcome.table)?;
     if outcome.is_interrupted {
         let done = outcome.summary.counts.records;

@@ -1,10 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use cli::Failure;
-use shmem_layout::{RingPath, WaitStrategy};
+use shmem_layout::{RingPath, STALL_SECONDS, WaitStrategy, parse_stall_after};
 
 use crate::encoding::Encoding;
 use crate::trusted_key::TrustedKey;
@@ -41,6 +42,8 @@ pub struct Options {
     pub has_journal: bool,
     /// How to wait for the signer.
     pub wait: WaitStrategy,
+    /// How long a record may be pending without anything moving.
+    pub stall_after: Duration,
 }
 
 /// Verifies what the signer wrote, in sequence, and records latencies.
@@ -103,6 +106,10 @@ struct Consume {
     /// How to wait for the signer: spin, yield, block or adaptive
     #[arg(long, value_name = "STRATEGY", default_value_t)]
     wait: WaitStrategy,
+
+    /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
+    #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
+    stall: Duration,
 }
 
 impl Command {
@@ -132,6 +139,7 @@ impl Consume {
             encoding: self.encoding,
             has_journal: self.output == "ndjson",
             wait: self.wait,
+            stall_after: self.stall,
         })
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
                         Ok(Some(_)) => Ok(Fill::Closed),
                         Ok(None) => Ok(Fill::None),
                         Err(WaitError::Stopped) => Ok(Fill::Stopped),
-                        Err(WaitError::Ring(error)) => Err(at(self.ring, &error)),
+                        Err(error) => Err(at(self.ring, &error)),
                     };
                 }
             }

@@ -203,9 +203,7 @@ impl Sending<'_> {
             PublishError::Wait(WaitError::Stopped) => Halt::Interrupted,
             PublishError::Full => Failure::failed(said).into(),
             PublishError::TooLong { .. } => Failure::bad_input(said).into(),
-            PublishError::Closed | PublishError::Wait(WaitError::Ring(_)) => {
-                Failure::environment(said).into()
-            }
+            PublishError::Closed | PublishError::Wait(_) => Failure::environment(said).into(),
         }
     }
 
@@ -219,7 +217,7 @@ impl Sending<'_> {
             Err(WaitError::Stopped) => {
                 Err(Failure::failed(format_args!("{}: it is full, so it was not closed", self.options.ring)))
             }
-            Err(WaitError::Ring(error)) => Err(unusable(self.options, &error)),
+            Err(error) => Err(unusable(self.options, &error)),
         }
     }
 }

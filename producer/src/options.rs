@@ -2,11 +2,14 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use cli::{Failure, MethodChoice};
-use shmem_layout::{MESSAGE_CAPACITY_MAX, RingPath, WaitStrategy, WhenFull};
+use shmem_layout::{
+    MESSAGE_CAPACITY_MAX, RingPath, STALL_SECONDS, WaitStrategy, WhenFull, parse_stall_after,
+};
 
 /// What a producer is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,8 @@ pub struct Options {
     pub close: bool,
     /// How to wait for the ring.
     pub wait: WaitStrategy,
+    /// How long a full ring may go without moving.
+    pub stall_after: Duration,
 }
 
 /// Where messages come from.
@@ -113,6 +118,10 @@ struct Arguments {
     #[arg(long, value_name = "STRATEGY", default_value = "adaptive", help_heading = "Ring", value_parser = wait())]
     wait: WaitStrategy,
 
+    /// Seconds that the ring may be full without anything moving; then exit code 3. 0: for ever
+    #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, help_heading = "Ring", value_parser = parse_stall_after)]
+    stall: Duration,
+
     /// ecdsa (1), schnorr (0), random (2: one of them, drawn for each message), or null (measurements only)
     #[arg(long, default_value = "ecdsa", help_heading = "Messages")]
     method: MethodChoice,
@@ -160,7 +169,9 @@ impl Options {
 
 impl From<Arguments> for Options {
     fn from(arguments: Arguments) -> Self {
-        let Arguments { ring, source, method, seed, rate, when_full, close, wait, .. } = arguments;
+        let Arguments {
+            ring, source, method, seed, rate, when_full, close, wait, stall: stall_after, ..
+        } = arguments;
         let (content, all) = match arguments.input {
             None => (Content::Generated(arguments.size), 1024),
             Some(path) => {
@@ -169,7 +180,7 @@ impl From<Arguments> for Options {
             }
         };
         let messages = arguments.messages.unwrap_or(all);
-        Self { ring, source, method, seed, messages, content, rate, when_full, close, wait }
+        Self { ring, source, method, seed, messages, content, rate, when_full, close, wait, stall_after }
     }
 }
 

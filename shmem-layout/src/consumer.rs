@@ -1,12 +1,14 @@
 //! The consumer's end: read in sequence, answer for, free.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cells::{Event, Ordering};
 use crate::layout::{SOURCES, slot};
-use crate::protocol::RingError;
-use crate::ring::{Ring, WaitError};
+use crate::protocol::{Core, RingError};
+use crate::ring::{Ring, WaitError, WaitsFor};
 use crate::source;
+use crate::stall::Watch;
 use crate::state::{Owner, Stage, State};
 use crate::wait::Waiting;
 
@@ -60,12 +62,13 @@ pub enum Delivery {
 /// of each, and each goes in sequence.
 pub struct Consumer {
     ring: Ring,
-    owner: Owner,
+    /// The reader's alone, and locked only while it waits.
+    watch: Mutex<Watch>,
 }
 
 impl Consumer {
-    pub(crate) fn new(ring: Ring, owner: Owner) -> Self {
-        Self { ring, owner }
+    pub(crate) fn new(ring: Ring) -> Self {
+        Self { ring, watch: Mutex::default() }
     }
 
     /// The ring.
@@ -99,7 +102,7 @@ impl Consumer {
     /// As [`Consumer::try_read`], waiting for about `limit` at most.
     ///
     /// # Errors
-    /// Stopped while waiting, or a damaged ring.
+    /// Stopped while waiting, a stall, or a damaged ring.
     pub fn read(
         &self,
         sequence: u64,
@@ -114,7 +117,11 @@ impl Consumer {
         };
         let started = Instant::now();
         let idle = || (started.elapsed() >= limit).then_some(None);
-        self.ring.wait(Event::Signed, self.owner, waiting, attempt, idle)
+        let pending = |core: &Core| core.pending_answer(sequence);
+        // A consumer owns no slot that is being written or signed.
+        let answer = WaitsFor { event: Event::Signed, holder: Owner::NOBODY, pending: &pending };
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ring.wait(&answer, waiting, &mut watch, attempt, idle)
     }
 
     fn copy(&self, sequence: u64, state: State, message: &mut Vec<u8>, signature: &mut Vec<u8>) -> Record {

@@ -7,6 +7,7 @@ mod locks;
 mod membership;
 mod protocol;
 mod source;
+mod stall;
 mod state;
 mod sys;
 mod wait;
@@ -26,6 +27,8 @@ mod region;
 mod ring;
 #[cfg(not(loom))]
 mod signer;
+#[cfg(not(loom))]
+mod snapshot;
 #[cfg(not(loom))]
 mod spec;
 
@@ -49,16 +52,19 @@ pub use protocol::{Claim, Recovered, RingError};
 #[cfg(not(loom))]
 pub use region::RingPath;
 #[cfg(not(loom))]
-pub use ring::{Ring, Snapshot, WaitError};
+pub use ring::{Ring, WaitError};
 #[cfg(not(loom))]
 pub use signer::{Answer, Claims, Request, Signer};
+#[cfg(not(loom))]
+pub use snapshot::{Damage, Held, Snapshot};
 pub use source::Source;
 #[cfg(not(loom))]
 pub use spec::{
     CAPACITY_MAX, Clock, MESSAGE_CAPACITY_MAX, RingOptions, RingSpec, SIGNATURE_CAPACITY_MAX, SpecError,
 };
+pub use stall::{STALL_AFTER, Stall};
 pub use state::{Owner, Stage};
-pub use wait::{SLEEP_LIMIT, WaitStrategy, Waiting};
+pub use wait::{SLEEP_LIMIT, STALL_SECONDS, WaitStrategy, Waiting, parse_stall_after};
 
 /// Attaches to the ring at `path`: opens, maps and checks it.
 ///

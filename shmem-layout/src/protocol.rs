@@ -115,7 +115,7 @@ impl Core {
         })
     }
 
-    fn load(&self, sequence: u64, ordering: Ordering) -> State {
+    pub fn load(&self, sequence: u64, ordering: Ordering) -> State {
         State(self.cells.state(self.cells.geometry.slot_of(sequence)).load(ordering))
     }
 
@@ -295,9 +295,9 @@ impl Core {
             Place::Here(stage @ (Stage::Signed | Stage::Failed | Stage::Void | Stage::Closed), state) => {
                 Ok(Some((stage, state)))
             }
-            Place::Here(..) | Place::NotYet(_) => Ok(None),
-            // Only the consumer frees, and it has not freed this one.
-            Place::Passed { .. } => {
+            Place::Here(..) => Ok(None),
+            // Only the consumer frees: it has freed all before this one, and not this one.
+            Place::NotYet(_) | Place::Passed { .. } => {
                 Err(RingError::Damaged { slot: self.cells.geometry.slot_of(sequence), state: state.0 })
             }
         }
@@ -315,7 +315,7 @@ impl Core {
     }
 
     /// Whether `owner` is gone for good: its byte is free, or its index is somebody else's by now.
-    fn is_dead(&self, owner: Owner) -> Result<bool, RingError> {
+    pub fn is_dead(&self, owner: Owner) -> Result<bool, RingError> {
         let word = self.cells.member(owner.index.into()).load(Ordering::Relaxed);
         Ok(word as u8 != owner.generation
             || !self.locks.is_held_by_other(MEMBER_BYTE + u64::from(owner.index))?)
@@ -331,7 +331,12 @@ impl Core {
         for _ in self.walk() {
             let state = self.load(sequence, Ordering::Acquire); // label: joined
             match self.place(sequence, state)? {
-                Place::NotYet(_) | Place::Here(Stage::Free | Stage::Closed, _) => break,
+                Place::Here(Stage::Free, _) => {
+                    // Nobody honest moves the hint beyond it, but from there on producers would leave a hole behind.
+                    self.cells.hint(Hint::Head).fetch_min(sequence, Ordering::Relaxed);
+                    break;
+                }
+                Place::NotYet(_) | Place::Here(Stage::Closed, _) => break,
                 Place::Passed { resume } => {
                     sequence = resume;
                     continue;
@@ -378,19 +383,28 @@ impl Core {
     /// Takes one slot from its dead owner: a half-written message is void, a record goes to the next signer, or is
     /// answered as failed when that was its last attempt.
     fn take_over(&self, sequence: u64, state: State, recovered: &mut Recovered) {
-        let attempts = state.attempts().saturating_add(1);
-        let (stage, attempts, counter) = match state.stage() {
-            Some(Stage::Writing) => (Stage::Void, 0, &mut recovered.voided),
-            _ if attempts >= self.max_attempts => (Stage::Failed, self.max_attempts, &mut recovered.failed),
-            _ => (Stage::Written, attempts, &mut recovered.returned),
-        };
+        let Some(stage) = state.stage() else { return };
+        let (stage, attempts) = self.after_death(stage, state.attempts());
         let next = State::new(state.lap(), stage, attempts, Owner::NOBODY);
         // label: written, answered. What the dead one stored must not come after what follows.
         if self.swap(sequence, state, next, Ordering::Release) {
-            *counter += 1;
-            if stage == Stage::Written {
-                self.rewind(sequence);
+            match stage {
+                Stage::Void => recovered.voided += 1,
+                Stage::Failed => recovered.failed += 1,
+                _ => {
+                    recovered.returned += 1;
+                    self.rewind(sequence);
+                }
             }
+        }
+    }
+
+    /// What becomes of a slot in `stage` after the death of its owner, and its attempts by then.
+    pub fn after_death(&self, stage: Stage, attempts: u8) -> (Stage, u8) {
+        match attempts.saturating_add(1) {
+            _ if stage == Stage::Writing => (Stage::Void, 0),
+            attempts if attempts >= self.max_attempts => (Stage::Failed, self.max_attempts),
+            attempts => (Stage::Written, attempts),
         }
     }
 

@@ -1,12 +1,12 @@
 //! A checked ring, and what anybody may do with it who holds no role.
 
-use crate::cells::{Cells, Event, Hint, Ordering};
+use crate::cells::{Cells, Event};
 use crate::membership::{JoinError, Member, Role};
 use crate::protocol::{Claimed, Core, Recovered, RingError};
 use crate::region::Region;
-use crate::source::Source;
 use crate::spec::RingSpec;
-use crate::state::{Owner, Stage, State};
+use crate::stall::{Pending, Stall, Watch};
+use crate::state::{Owner, Stage};
 use crate::wait::Waiting;
 use crate::{Consumer, Producer, Signer};
 
@@ -24,28 +24,21 @@ pub enum WaitError {
     /// The stop flag was set.
     #[error("stopped")]
     Stopped,
+    /// Something is pending, and nothing has moved for [`Waiting::stall_after`].
+    #[error(transparent)]
+    Stalled(#[from] Stall),
     /// The ring itself.
     #[error(transparent)]
     Ring(#[from] RingError),
 }
 
-/// What a ring holds at one moment, as far as a moment can be had while others go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The first sequence that may be unclaimed.
-    pub head: u64,
-    /// The first sequence that may wait for a signer.
-    pub sign: u64,
-    /// The first sequence that the consumer has not freed.
-    pub tail: u64,
-    /// Slots in each stage, in the order of [`Stage::ALL`].
-    pub slots: [u64; 8],
-    /// Slots with a state that no honest member writes.
-    pub damaged: u64,
-    /// Members, present and past.
-    pub members: Vec<Member>,
-    /// Sources.
-    pub sources: Vec<Source>,
+/// What a member waits for.
+pub(crate) struct WaitsFor<'a> {
+    pub event: Event,
+    /// Whose claims are not to be touched: the waiter's, if it holds any.
+    pub holder: Owner,
+    /// What is pending meanwhile: `None` while there is nothing that somebody should have done by now.
+    pub pending: &'a dyn Fn(&Core) -> Option<Pending>,
 }
 
 impl Ring {
@@ -90,7 +83,7 @@ impl Ring {
     pub fn join_consumer(self) -> Result<Consumer, JoinError> {
         let owner = self.core.join(Role::Consumer)?;
         self.core.recover(owner)?;
-        Ok(Consumer::new(self, owner))
+        Ok(Consumer::new(self))
     }
 
     /// Ends the stream: claims the next sequence as closed, once there is a free slot. False if it was closed before.
@@ -116,15 +109,16 @@ impl Ring {
             Ok(Claimed::Full) => None,
             outcome => Some(outcome.map_err(WaitError::Ring)),
         };
-        self.wait(Event::Freed, owner, waiting, attempt, || None)
+        let room = WaitsFor { event: Event::Freed, holder: Owner::NOBODY, pending: &Core::pending_room };
+        self.wait(&room, waiting, &mut Watch::default(), attempt, || None)
     }
 
-    /// Waits on `event` as `waiting` says, and looks after the dead meanwhile. `idle` may end the wait too.
+    /// Waits until `attempt` gives something, and looks after the dead and after `watch` meanwhile. `idle` may end the wait too.
     pub(crate) fn wait<T>(
         &self,
-        event: Event,
-        me: Owner,
+        what: &WaitsFor<'_>,
         waiting: &Waiting,
+        watch: &mut Watch,
         attempt: impl FnMut() -> Option<Result<T, WaitError>>,
         mut idle: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
@@ -132,12 +126,16 @@ impl Ring {
             if waiting.is_stopped() {
                 return Some(Err(WaitError::Stopped));
             }
-            if let Err(error) = self.core.recover(me) {
+            if let Err(error) = self.core.recover(what.holder) {
                 return Some(Err(error.into()));
+            }
+            if let Some(stalled) = watch.look(waiting.stall_after, || (what.pending)(&self.core)) {
+                let stall = self.core.stall(waiting.stall_after, stalled);
+                return Some(Err(stall.map_or_else(WaitError::Ring, WaitError::Stalled)));
             }
             idle().map(Ok)
         };
-        self.cells().wait(event, waiting.strategy, attempt, idle)
+        self.cells().wait(what.event, waiting.strategy, attempt, idle)
     }
 
     /// Takes from every dead member what it holds. Members do this by themselves while they wait.
@@ -154,30 +152,5 @@ impl Ring {
     /// The kernel doesn't say who lives.
     pub fn members(&self) -> Result<Vec<Member>, RingError> {
         self.core.members(Owner::NOBODY)
-    }
-
-    /// What the ring holds now.
-    ///
-    /// # Errors
-    /// The kernel doesn't say who lives.
-    pub fn snapshot(&self) -> Result<Snapshot, RingError> {
-        let hint = |hint| self.cells().hint(hint).load(Ordering::Relaxed);
-        let mut slots = [0; 8];
-        let mut damaged = 0;
-        for slot in 0..self.cells().geometry.capacity {
-            match State(self.cells().state(slot).load(Ordering::Relaxed)).stage() {
-                Some(stage) => slots[stage as usize - 1] += 1,
-                None => damaged += 1,
-            }
-        }
-        Ok(Snapshot {
-            head: hint(Hint::Head),
-            sign: hint(Hint::Sign),
-            tail: hint(Hint::Tail),
-            slots,
-            damaged,
-            members: self.members()?,
-            sources: self.core.sources()?,
-        })
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::cells::{Event, Ordering};
 use crate::layout::slot;
-use crate::protocol::{Claim, Found};
-use crate::ring::{Ring, WaitError};
+use crate::protocol::{Claim, Core, Found};
+use crate::ring::{Ring, WaitError, WaitsFor};
+use crate::stall::Watch;
 use crate::state::{Owner, Stage};
 use crate::wait::Waiting;
 
@@ -48,11 +49,14 @@ pub enum Claims {
 pub struct Signer {
     ring: Ring,
     owner: Owner,
+    /// Claims that are neither answered nor given back.
+    held: u64,
+    watch: Watch,
 }
 
 impl Signer {
     pub(crate) fn new(ring: Ring, owner: Owner) -> Self {
-        Self { ring, owner }
+        Self { ring, owner, held: 0, watch: Watch::default() }
     }
 
     /// The ring.
@@ -63,20 +67,26 @@ impl Signer {
     /// Claims up to `max` records, waiting for the first, and adds them to `batch`.
     ///
     /// # Errors
-    /// Stopped while waiting, or the ring itself.
+    /// Stopped while waiting, a stall (of a stream that has ended), or the ring itself.
     pub fn claim(
         &mut self,
         max: usize,
         batch: &mut Vec<Claim>,
         waiting: &Waiting,
     ) -> Result<Claims, WaitError> {
+        let before = batch.len();
         let attempt = || match self.ring.core.claim_written(self.owner, max, batch) {
             Ok(Found::Claims) => Some(Ok(Claims::Some)),
             Ok(Found::Drained) => Some(Ok(Claims::Drained)),
             Ok(Found::Nothing) => None,
             Err(error) => Some(Err(error.into())),
         };
-        self.ring.wait(Event::Published, self.owner, waiting, attempt, || None)
+        // Who holds no claim owns no slot: one that bears our name was forged, and is taken over like a dead member's.
+        let holder = if self.held == 0 { Owner::NOBODY } else { self.owner };
+        let record = WaitsFor { event: Event::Published, holder, pending: &Core::pending_drain };
+        let found = self.ring.wait(&record, waiting, &mut self.watch, attempt, || None);
+        self.held += (batch.len() - before) as u64;
+        found
     }
 
     /// What the producer asked for.
@@ -120,11 +130,13 @@ impl Signer {
         cells.store_bytes(slot, slot::SIGNATURE, answer.signature);
         let stage = if answer.status == 0 { Stage::Signed } else { Stage::Failed };
         self.ring.core.answer(claim, stage, self.owner);
+        self.held -= 1;
     }
 
     /// Gives a claimed record to the next signer, as if it had not been claimed.
     pub fn give_back(&mut self, claim: Claim) {
         self.ring.core.give_back(claim);
+        self.held -= 1;
         self.ring.cells().notify(Event::Published);
     }
 

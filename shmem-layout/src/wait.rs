@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::cells::{Cells, Event, Ordering, fence};
+use crate::stall::STALL_AFTER;
 
 /// No sleep is longer: a member killed between its change and its wake leaves a wake undone.
 pub const SLEEP_LIMIT: Duration = Duration::from_millis(20);
@@ -76,25 +77,50 @@ const YIELD_FOR: Duration = Duration::from_micros(100);
 /// How often a member that polls looks after stop flags and the dead. One that sleeps does so after each sleep.
 const LOOK_AFTER_EVERY: Duration = Duration::from_millis(10);
 
-/// How a member waits, and the flag that makes it stop waiting.
-#[derive(Clone, Debug, Default)]
+/// How a member waits, and what makes it stop waiting.
+#[derive(Clone, Debug)]
 pub struct Waiting {
     /// How to wait.
     pub strategy: WaitStrategy,
     /// Set by somebody else (a signal's handler): every wait ends within about [`SLEEP_LIMIT`].
     pub stop: Arc<AtomicBool>,
+    /// How long something may be pending without anything moving; [`Duration::MAX`] for ever. Waiting where nothing is
+    /// pending (for a message that nobody has sent) has no limit.
+    pub stall_after: Duration,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self::new(WaitStrategy::default())
+    }
 }
 
 impl Waiting {
-    /// Waits by `strategy`, never stopped.
+    /// Waits by `strategy`, never stopped by a flag, and for [`STALL_AFTER`] where nothing moves.
     pub fn new(strategy: WaitStrategy) -> Self {
-        Self { strategy, stop: Arc::default() }
+        Self { strategy, stop: Arc::default(), stall_after: STALL_AFTER }
     }
 
     /// Whether the flag is set.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(std::sync::atomic::Ordering::Relaxed)
     }
+}
+
+/// [`STALL_AFTER`], as a `--stall` flag has it.
+pub const STALL_SECONDS: &str = "60";
+
+/// Reads a `--stall` flag: seconds, or 0 for [`Duration::MAX`].
+///
+/// # Errors
+/// It is no such number.
+pub fn parse_stall_after(text: &str) -> Result<Duration, String> {
+    let seconds =
+        text.parse::<f64>().map_err(|_| "a number of seconds is expected, 0 for ever".to_owned())?;
+    if seconds == 0.0 {
+        return Ok(Duration::MAX);
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Cells {
@@ -161,5 +187,20 @@ impl Cells {
             self.memory.sleep(event, expected, SLEEP_LIMIT);
         }
         value
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_flag_is_seconds_or_never() {
+        assert_eq!(parse_stall_after(STALL_SECONDS), Ok(STALL_AFTER));
+        assert_eq!(parse_stall_after("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_stall_after("0"), Ok(Duration::MAX));
+        for bad in ["", "-1", "soon", "NaN", "1e300"] {
+            assert!(parse_stall_after(bad).is_err(), "{bad}");
+        }
     }
 }

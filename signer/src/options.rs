@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
 use cli::{Failure, Method};
 use extension_engine::Runtime;
-use shmem_layout::{RingPath, WaitStrategy};
+use shmem_layout::{RingPath, STALL_SECONDS, WaitStrategy, parse_stall_after};
 
 use crate::KeySource;
 
@@ -65,6 +66,8 @@ pub struct WorkOptions {
     pub batch: usize,
     /// How to wait for records.
     pub wait: WaitStrategy,
+    /// How long an ended stream may go without moving before its end.
+    pub stall_after: Duration,
 }
 
 #[derive(Parser)]
@@ -143,6 +146,9 @@ struct WorkArguments {
     /// How to wait for records: spin, yield, block or adaptive
     #[arg(long, value_name = "STRATEGY", default_value_t)]
     wait: WaitStrategy,
+    /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
+    #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
+    stall: Duration,
 }
 
 impl ValueParserFactory for KeySource {
@@ -198,6 +204,7 @@ impl WorkArguments {
             modules: self.modules,
             batch,
             wait: self.wait,
+            stall_after: self.stall,
         })
     }
 }
@@ -246,6 +253,8 @@ impl WorkOptions {
         }
         add("--batch", self.batch.to_string().into());
         add("--wait", self.wait.to_string().into());
+        let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
+        add("--stall", seconds.to_string().into());
         arguments
     }
 }

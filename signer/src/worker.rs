@@ -69,7 +69,7 @@ fn has_hung_up(control: &UnixStream) -> bool {
 /// A wait that ends when the supervisor says so, by SIGTERM. The Ctrl-C of a terminal reaches it too, and it decides
 /// for all.
 fn waiting(options: &WorkOptions) -> io::Result<Waiting> {
-    let waiting = Waiting::new(options.wait);
+    let waiting = Waiting { stall_after: options.stall_after, ..Waiting::new(options.wait) };
     flag::register(SIGINT, Arc::default())?;
     flag::register(SIGTERM, Arc::clone(&waiting.stop))?;
     Ok(waiting)

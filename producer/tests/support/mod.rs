@@ -61,6 +61,7 @@ impl TestRing {
             when_full: WhenFull::Wait,
             close: false,
             wait: WaitStrategy::Adaptive,
+            stall_after: shmem_layout::STALL_AFTER,
         }
     }
 

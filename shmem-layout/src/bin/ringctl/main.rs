@@ -81,10 +81,10 @@ fn run(command: Command) -> Result<Exit, Failure> {
         }
         Command::Close { ring } => {
             let stop = cli::stop_on_signals().map_err(|error| at(&ring, &error))?;
-            let waiting = Waiting { strategy: WaitStrategy::Block, stop };
+            let waiting = Waiting { stop, ..Waiting::new(WaitStrategy::Block) };
             open(&ring)?.close(&waiting).map_err(|error| match error {
                 WaitError::Stopped => Failure::failed(format!("{ring}: interrupted; it is not closed")),
-                WaitError::Ring(error) => at(&ring, &error),
+                other => at(&ring, &other),
             })?;
         }
         Command::Rm { ring, force } => {

@@ -22,8 +22,8 @@ pub(crate) fn text(path: &RingPath, spec: &RingSpec, now: &Snapshot) -> String {
     line("hints", format!("head {}, sign {}, tail {}", now.head, now.sign, now.tail));
     let stages = Stage::ALL.iter().zip(now.slots).filter(|(_, count)| *count > 0);
     let mut stages: Vec<String> = stages.map(|(stage, count)| format!("{} {count}", stage.name())).collect();
-    if now.damaged > 0 {
-        stages.push(format!("damaged {}", now.damaged));
+    if !now.damaged.is_empty() {
+        stages.push(format!("damaged {}", now.damaged.len()));
     }
     line("stages", stages.join(", "));
     let alive = |is_alive: bool| if is_alive { "alive" } else { "dead" };
