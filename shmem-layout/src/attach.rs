@@ -8,6 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::cells::{Cells, Memory, Ordering};
 use crate::clock;
+use crate::fault::FaultGuard;
 use crate::layout::{LAYOUT_VERSION, MAGIC, control, header};
 use crate::locks::Locks;
 use crate::protocol::Core;
@@ -179,6 +180,7 @@ fn memory_of(region: &Region) -> Memory {
 /// Mapped bytes of which nothing is known yet. [`Unchecked::check`] makes a [`Ring`] of them.
 pub struct Unchecked {
     region: Region,
+    guard: Option<FaultGuard>,
     locks: Box<dyn Locks>,
 }
 
@@ -189,12 +191,14 @@ impl Unchecked {
     /// Each refusal its own.
     pub fn open(path: &RingPath) -> Result<Self, AttachError> {
         let (region, file) = Region::open(path)?;
-        Ok(Self { region, locks: Box::new(file) })
+        let base = region.base().as_ptr() as usize;
+        let guard = FaultGuard::new(base, region.len(), &path.to_string()).map_err(AttachError::Open)?;
+        Ok(Self { region, guard: Some(guard), locks: Box::new(file) })
     }
 
     #[cfg(test)]
     pub(crate) fn on_heap(heap: &crate::region::Heap) -> Self {
-        Self { region: Region::Heap(heap.clone()), locks: Box::new(heap.holder()) }
+        Self { region: Region::Heap(heap.clone()), guard: None, locks: Box::new(heap.holder()) }
     }
 
     /// Checks a **private copy** of the header, and takes every bound from that copy from then on.
@@ -224,7 +228,7 @@ impl Unchecked {
         }
         let cells = Cells { geometry: spec.geometry(), memory };
         let core = Core { cells, locks: self.locks, max_attempts: spec.max_attempts };
-        Ok(Ring::new(spec, core, self.region))
+        Ok(Ring::new(spec, core, self.guard, self.region))
     }
 }
 

@@ -20,6 +20,8 @@ mod clock;
 #[cfg(not(loom))]
 mod consumer;
 #[cfg(not(loom))]
+mod fault;
+#[cfg(not(loom))]
 mod producer;
 #[cfg(not(loom))]
 mod region;
@@ -44,6 +46,8 @@ pub use cells::Event;
 pub use clock::now_ns;
 #[cfg(not(loom))]
 pub use consumer::{Consumer, Delivery, Record};
+#[cfg(not(loom))]
+pub use fault::report_faults_to;
 pub use layout::{LAYOUT_VERSION, LINE, MAGIC, MEMBERS, PAGE, SOURCE_NAME_LEN, SOURCES};
 pub use membership::{JoinError, Member, Role};
 #[cfg(not(loom))]

@@ -1,6 +1,7 @@
 //! A checked ring, and what anybody may do with it who holds no role.
 
 use crate::cells::{Cells, Event};
+use crate::fault::FaultGuard;
 use crate::membership::{JoinError, Member, Role};
 use crate::protocol::{Claimed, Core, Recovered, RingError};
 use crate::region::Region;
@@ -14,6 +15,7 @@ use crate::{Consumer, Producer, Signer};
 pub struct Ring {
     spec: RingSpec,
     pub(crate) core: Core,
+    _guard: Option<FaultGuard>,
     /// Last: dropped after `core`, whose cells point into it.
     _region: Region,
 }
@@ -42,8 +44,8 @@ pub(crate) struct WaitsFor<'a> {
 }
 
 impl Ring {
-    pub(crate) fn new(spec: RingSpec, core: Core, region: Region) -> Self {
-        Self { spec, core, _region: region }
+    pub(crate) fn new(spec: RingSpec, core: Core, guard: Option<FaultGuard>, region: Region) -> Self {
+        Self { spec, core, _guard: guard, _region: region }
     }
 
     /// Our copy of the spec.

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::mem;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -53,6 +53,7 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
 fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page)> {
     let control = UnixStream::from(descriptors::take(options.control)?);
     let stats = Page::map(descriptors::take(options.stats)?)?;
+    shmem_layout::report_faults_to(control.as_raw_fd());
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Else tools would call it by the link that it was started through: "exe".
     set_name(c"signer worker")?;
