@@ -4,6 +4,7 @@
 //! runs is the kernel's to say, so that a failure need not come again.
 
 mod crash;
+mod pause;
 mod support;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Campaign {
     /// Random SIGKILL of each role under load
     Crash(crash::Options),
+    /// SIGSTOP of each role for up to half a minute under load
+    Pause(pause::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,5 +39,6 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
         Campaign::Crash(options) => crash::run(&options),
+        Campaign::Pause(options) => pause::run(&options),
     }
 }

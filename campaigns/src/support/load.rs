@@ -312,8 +312,16 @@ impl Load {
         Ok(asked)
     }
 
+    /// Waits until a part has ended with one of `codes`. What the others wait for may be gone meanwhile: nobody may fail.
     fn await_end(&mut self, part: Part, codes: &[i32]) -> Result<(), Trouble> {
         loop {
+            for other in Part::ALL {
+                let status = self.ended(other)?;
+                // Interrupted producers end with 1.
+                if let Some(status) = status.filter(|status| !matches!(status.code(), Some(0 | 1))) {
+                    return Err(self.fault(other, status));
+                }
+            }
             match self.ended(part)? {
                 Some(status) if status.code().is_some_and(|code| codes.contains(&code)) => return Ok(()),
                 Some(status) => return Err(self.fault(part, status)),
