@@ -5,6 +5,7 @@
 
 mod crash;
 mod pause;
+mod sigbus;
 mod support;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Campaign {
     Crash(crash::Options),
     /// SIGSTOP of each role for up to half a minute under load
     Pause(pause::Options),
+    /// A ring that is cut or punched under running processes
+    Sigbus(sigbus::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +43,6 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
+        Campaign::Sigbus(options) => sigbus::run(&options),
     }
 }
