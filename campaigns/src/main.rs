@@ -5,6 +5,7 @@
 
 mod crash;
 mod pause;
+mod poison;
 mod sigbus;
 mod support;
 
@@ -31,8 +32,13 @@ enum Campaign {
     Crash(crash::Options),
     /// SIGSTOP of each role for up to half a minute under load
     Pause(pause::Options),
+    /// Records that kill whoever signs them
+    Poison(poison::Options),
     /// A ring that is cut or punched under running processes
     Sigbus(sigbus::Options),
+    /// The signer of `poison`
+    #[command(hide = true)]
+    DoomedSigner(poison::DoomedOptions),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +49,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
+        Campaign::Poison(options) => poison::run(&options),
+        Campaign::DoomedSigner(options) => poison::run_doomed(&options),
         Campaign::Sigbus(options) => sigbus::run(&options),
     }
 }

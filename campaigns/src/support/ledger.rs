@@ -39,7 +39,8 @@ impl Ledger {
             let mut out = BufWriter::new(File::create(&ledger.path)?);
             for position in 0..lines {
                 let width = rng.within(sizes.clone()) as usize;
-                writeln!(out, "{:.<width$}", format_args!("{source} {position} {:x} ", rng.next() as u32))?;
+                let text = format!("{source} {position} {:x} ", rng.next() as u32);
+                writeln!(out, "{text:.<width$}")?;
             }
             out.flush()
         };
@@ -75,11 +76,6 @@ pub struct LedgerReader<'a> {
 }
 
 impl LedgerReader<'_> {
-    /// The position of the line that comes next.
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
     /// The line at `position`, which must not be before one that was read; `None` beyond the end.
     ///
     /// # Errors
