@@ -214,3 +214,124 @@ fn parse_key(public_key: &str) -> Result<PublicKey, Failure> {
         .and_then(|()| PublicKey::from_byte_array_compressed(bytes).ok())
         .ok_or_else(|| Failure::failed(format_args!("`signer keygen` printed no public key: {public_key:?}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use k256::ecdsa::signature::Signer;
+    use k256::ecdsa::{Signature, SigningKey};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const LINES: u64 = 4;
+
+    /// What a consumer leaves of a run in which all was well, for a test to spoil.
+    struct Run {
+        folder: tempfile::TempDir,
+        lines: Vec<Value>,
+        public_key: String,
+    }
+
+    impl Run {
+        fn new() -> Self {
+            let key = SigningKey::from_slice(&[7; 32]).unwrap();
+            let public_key = hex::encode(key.verifying_key().to_sec1_point(true).as_bytes());
+            let lines = (0..LINES).map(|position| {
+                let message = format!("message {position}");
+                let signature: Signature = key.sign(message.as_bytes());
+                json!({
+                    "seq": 10 + position, "source": "alpha", "position": position, "method": "ecdsa",
+                    "message_sha256": hex::encode(Sha256::digest(message)),
+                    "signature": hex::encode(signature.to_bytes()), "verified": true,
+                    "times": { "intended_ns": 1000, "verified_ns": 2000 },
+                })
+            });
+            Self { folder: tempfile::tempdir().unwrap(), lines: lines.collect(), public_key }
+        }
+
+        fn judge(&self) -> Judgement {
+            let path = self.folder.path().join("ledger");
+            fs::write(&path, "message 0\nmessage 1\nmessage 2\nmessage 3\n").unwrap();
+            let journal: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+            fs::write(self.folder.path().join("signatures.ndjson"), journal).unwrap();
+            let count = self.lines.len();
+            let failed = self.lines.iter().filter(|line| !line["status"].is_null()).count();
+            let signed = count - failed;
+            let summary = json!({
+                "counts": { "records": count, "verified": signed, "not_verified": 0, "failed": failed, "void": 0 },
+                "stages": { "end_to_end": { "count": signed, "out_of_order": 0, "mean_ns": 1000.0 } },
+            });
+            fs::write(self.folder.path().join("summary.json"), summary.to_string()).unwrap();
+            let ledger = Ledger { source: "alpha".into(), path, lines: LINES };
+            judge(self.folder.path(), &self.public_key, &[(&ledger, LINES)]).unwrap()
+        }
+
+        /// Lost, doubled, unverified, complaints, after `spoil`.
+        fn after(spoil: impl FnOnce(&mut Vec<Value>)) -> [u64; 4] {
+            let mut run = Self::new();
+            spoil(&mut run.lines);
+            let judgement = run.judge();
+            let complaints = judgement.complaints.len() as u64;
+            [judgement.lost, judgement.doubled, judgement.unverified, complaints]
+        }
+    }
+
+    #[test]
+    fn a_run_in_which_all_was_well_is_good() {
+        assert_eq!(Run::after(|_| {}), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn lines_that_are_missing_in_the_middle_or_at_the_end_are_lost() {
+        assert_eq!(Run::after(|lines| drop(lines.remove(1))), [1, 0, 0, 1]);
+        assert_eq!(Run::after(|lines| lines.truncate(2)), [2, 0, 0, 1]);
+        assert_eq!(Run::after(Vec::clear), [LINES, 0, 0, 2], "and there is no mean");
+    }
+
+    #[test]
+    fn a_line_that_comes_again_is_doubled_under_whatever_sequence() {
+        let again = Run::after(|lines| {
+            let mut line = lines[1].clone();
+            line["seq"] = 99.into();
+            lines.push(line);
+        });
+        assert_eq!(again, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn what_the_consumer_calls_verified_is_verified_again() {
+        let swapped = Run::after(|lines| lines[0]["signature"] = lines[1]["signature"].clone());
+        assert_eq!(swapped, [0, 0, 1, 1]);
+        assert_eq!(Run::after(|lines| lines[0]["verified"] = false.into()), [0, 0, 1, 1]);
+        assert_eq!(Run::after(|lines| lines[0]["signature"] = Value::Null), [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_valid_signature_of_another_message_is_none() {
+        let swapped = Run::after(|lines| {
+            for field in ["message_sha256", "signature"] {
+                lines[0][field] = lines[1][field].clone();
+            }
+        });
+        assert_eq!(swapped[2], 2, "neither the message nor its signature is the ledger's");
+    }
+
+    #[test]
+    fn a_torn_line_and_a_line_out_of_sequence_are_told() {
+        let torn = Run::after(|lines| lines[3] = "torn".into());
+        assert!(torn[0] == 1 && torn[3] >= 2, "{torn:?}");
+        assert_eq!(Run::after(|lines| lines[1]["seq"] = 10.into())[3], 1);
+    }
+
+    #[test]
+    fn who_failed_is_named() {
+        let mut run = Run::new();
+        (run.lines[2]["status"], run.lines[2]["signature"]) = ("Exhausted".into(), Value::Null);
+        run.lines[2]["verified"] = Value::Null;
+        let judgement = run.judge();
+        assert_eq!(judgement.failed, [("alpha".into(), 2, "Exhausted".into())]);
+        assert!(judgement.complaints.is_empty(), "{:?}", judgement.complaints);
+    }
+}
