@@ -174,8 +174,7 @@ impl Consumer {
     /// # Errors
     /// The ring's sequences are used up.
     pub fn answer_for(&self, sequence: u64, source: u16, position: u64) -> Result<(), RingError> {
-        let next = self.ring.cells().source_next(usize::from(source).min(SOURCES - 1));
-        next.store(position.saturating_add(1), Ordering::Release); // label: answered for
+        self.ring.core.answer_for(source, position);
         self.free(sequence)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cells::{Cells, Ordering, fence};
+use crate::cells::{Cells, Ordering, release_fence};
 use crate::locks::MEMBER_BYTE;
 use crate::protocol::{Core, RingError};
 use crate::state::Owner;
@@ -102,8 +102,8 @@ impl Core {
             let word = self.cells.member(index.into());
             let generation = (word.load(Ordering::Relaxed) as u8).wrapping_add(1);
             word.store(pack(generation, role, std::process::id()), Ordering::Relaxed);
-            // label: joined. Who sees a claim of ours sees this generation too, and not the one before.
-            fence(Ordering::Release);
+            // Who sees a claim of ours sees this generation too, and not the one before.
+            release_fence("joined: join");
             return Ok(Owner { index, generation });
         }
         Err(match role {

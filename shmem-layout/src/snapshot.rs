@@ -57,7 +57,7 @@ impl Core {
     pub fn held(&self) -> Result<Vec<Held>, RingError> {
         let mut held = Vec::new();
         for slot in 0..self.cells.geometry.capacity {
-            let state = State(self.cells.state(slot).load(Ordering::Acquire));
+            let state = self.load_to_judge(slot);
             let Some(stage @ (Stage::Writing | Stage::Signing)) = state.stage() else { continue };
             let (after, _) = self.after_death(stage, state.attempts());
             held.push(Held {
