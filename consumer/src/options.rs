@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use cli::Failure;
-use shmem_layout::{RingPath, STALL_SECONDS, WaitStrategy, parse_stall_after};
+use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::encoding::Encoding;
 use crate::trusted_key::TrustedKey;
@@ -52,7 +52,7 @@ pub struct Options {
 /// distribution for each stage (queue.hgrm, sign.hgrm, verify.hgrm, end_to_end.hgrm; µs) and latency.hlog
 /// (an interval log; ms). Ends when the ring is closed and empty.
 #[derive(Parser)]
-#[command(name = "consumer", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(name = "consumer", version = VERSION, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Exit codes: 0 all verified; 1 a record failed or did not verify, or interrupted; \
     2 bad arguments; 3 environment.\n\n\
     Example: consumer --ring /dev/shm/mine/ring --out results --public-key 02ab…")]

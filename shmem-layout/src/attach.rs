@@ -8,6 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::cells::{Cells, Memory, Ordering, has_magic};
 use crate::clock;
+use crate::failpoint::failpoint;
 use crate::fault::FaultGuard;
 use crate::layout::{LAYOUT_VERSION, control, header};
 use crate::locks::Locks;
@@ -191,6 +192,7 @@ impl Unchecked {
     /// Each refusal its own.
     pub fn open(path: &RingPath) -> Result<Self, AttachError> {
         let (region, file) = Region::open(path)?;
+        failpoint("attach: opened");
         let base = region.base().as_ptr() as usize;
         let guard = FaultGuard::new(base, region.len(), &path.to_string()).map_err(AttachError::Open)?;
         Ok(Self { region, guard: Some(guard), locks: Box::new(file) })
@@ -226,6 +228,7 @@ impl Unchecked {
         if spec.boot_id != clock::boot_id().map_err(AttachError::Open)? {
             return Err(AttachError::OtherBoot);
         }
+        failpoint("attach: checked");
         let cells = Cells { geometry: spec.geometry(), memory };
         let core = Core { cells, locks: self.locks, max_attempts: spec.max_attempts };
         Ok(Ring::new(spec, core, self.guard, self.region))

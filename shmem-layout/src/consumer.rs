@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cells::{Event, Ordering};
+use crate::failpoint::failpoint;
 use crate::layout::{SOURCES, slot};
 use crate::protocol::{Core, RingError};
 use crate::ring::{Ring, WaitError, WaitsFor};
@@ -189,5 +190,6 @@ impl Consumer {
     /// Wakes the producers if they sleep: once after each batch.
     pub fn flush(&self) {
         self.ring.cells().notify(Event::Freed);
+        failpoint("free: announced");
     }
 }

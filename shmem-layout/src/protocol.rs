@@ -7,6 +7,7 @@ use std::cmp;
 use std::io;
 
 use crate::cells::{Cells, Event, Hint, Ordering, acquire, release, release_fence};
+use crate::failpoint::failpoint;
 use crate::locks::{Locks, MEMBER_BYTE};
 use crate::state::{LAP_MAX, Owner, Stage, State};
 
@@ -145,6 +146,7 @@ impl Core {
                     let taken = State::new(free.lap(), stage, 0, owner);
                     if self.swap(sequence, free, taken, acquire("freed: claim")) {
                         release_fence("reused: claim");
+                        failpoint(if stage == Stage::Closed { "close: claimed" } else { "publish: claimed" });
                         // The hint stays on the end of the stream, so that everybody meets it.
                         head.store(sequence + u64::from(stage != Stage::Closed), Ordering::Relaxed);
                         return Ok(Claimed::Sequence(sequence));
@@ -221,6 +223,7 @@ impl Core {
                     if !self.swap(sequence, state, taken, acquire("written: claim")) {
                         continue;
                     }
+                    failpoint("claim: claimed");
                     batch.push(Claim { sequence, attempts: state.attempts() });
                     enough = tried || batch.len() - before >= max;
                     true
@@ -240,6 +243,7 @@ impl Core {
         if passed != start {
             // Not a store: somebody may have brought the hint back meanwhile.
             let _ = hint.compare_exchange(start, passed, acquire("returned: forward"), Ordering::Relaxed);
+            failpoint("claim: hint moved");
             if let Some(first) = in_other_hands {
                 self.rewind_to_returned(first..passed)?;
             }
@@ -311,6 +315,7 @@ impl Core {
             return Err(RingError::Exhausted);
         }
         self.store(sequence, State::free(lap + 1), release("freed: free"));
+        failpoint("free: freed");
         self.cells.hint(Hint::Tail).store(sequence + 1, Ordering::Relaxed);
         Ok(())
     }
@@ -392,8 +397,10 @@ impl Core {
         let Some(stage) = state.stage() else { return };
         let (stage, attempts) = self.after_death(stage, state.attempts());
         let next = State::new(state.lap(), stage, attempts, Owner::NOBODY);
+        failpoint("takeover: judged");
         // What the dead one stored must not come after what follows.
         if self.swap(sequence, state, next, release("written, answered: takeover")) {
+            failpoint("takeover: taken");
             match stage {
                 Stage::Void => recovered.voided += 1,
                 Stage::Failed => recovered.failed += 1,
@@ -421,6 +428,9 @@ impl Core {
     }
 
     fn announce(&self, recovered: &Recovered) {
+        if *recovered != Recovered::default() {
+            failpoint("takeover: done");
+        }
         if recovered.returned > 0 {
             self.cells.notify(Event::Published);
         }

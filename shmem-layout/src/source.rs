@@ -4,6 +4,7 @@
 //! after the last one that the consumer has answered for, which the consumer alone writes, before it frees.
 
 use crate::cells::{Cells, Ordering, acquire, acquire_fence};
+use crate::failpoint::failpoint;
 use crate::layout::{SOURCE_NAME_LEN, SOURCES, slot};
 use crate::locks::SOURCE_BYTE;
 use crate::membership::JoinError;
@@ -38,6 +39,7 @@ impl Core {
             if !self.locks.take(SOURCE_BYTE + index as u64).map_err(RingError::Locks)? {
                 return Err(JoinError::SourceTaken { name: name.into() });
             }
+            failpoint("join: source locked");
             let mut bytes = [0; SOURCE_NAME_LEN];
             bytes[..name.len()].copy_from_slice(name.as_bytes());
             for (word, chunk) in bytes.as_chunks::<8>().0.iter().enumerate() {
@@ -53,6 +55,7 @@ impl Core {
     pub fn answer_for(&self, source: u16, position: u64) {
         let next = self.cells.source_next(usize::from(source).min(SOURCES - 1));
         next.store(position.saturating_add(1), Ordering::Relaxed);
+        failpoint("free: answered for");
     }
 
     /// The position that a producer of source `index` goes on from: behind all that the ring holds and all that

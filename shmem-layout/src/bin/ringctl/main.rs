@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cli::{Exit, Failure};
 use shmem_layout::{
-    AttachError, CreateError, Ring, RingOptions, RingPath, WaitError, WaitStrategy, Waiting, attach, create,
-    remove,
+    AttachError, CreateError, Ring, RingOptions, RingPath, VERSION, WaitError, WaitStrategy, Waiting, attach,
+    create, remove,
 };
 
 /// Makes, shows, closes and removes rings.
 ///
 /// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
 #[derive(Parser)]
-#[command(name = "ringctl", version, arg_required_else_help = false)]
+#[command(name = "ringctl", version = VERSION, arg_required_else_help = false)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
