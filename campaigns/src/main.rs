@@ -1,6 +1,9 @@
 //! Campaigns against the real programs: what `./test.sh crash`, `pause`, `hostile`, … run.
 //!
-//! Each prints its seed, and ends with one line of verdict.
+//! Each prints its seed, and ends with one line of verdict. With the same seed it has the same plan; when which process
+//! runs is the kernel's to say, so that a failure need not come again.
+
+mod support;
 
 use std::process::ExitCode;
 
@@ -9,7 +12,11 @@ use cli::{Exit, Failure};
 
 /// Runs one campaign against the programs in a folder.
 #[derive(Parser)]
-#[command(name = "campaign", version)]
+#[command(
+    name = "campaign",
+    version,
+    after_help = "Exit codes: 0 all well; 1 the programs failed; 2 bad arguments; 3 environment."
+)]
 struct Arguments {
     #[command(subcommand)]
     campaign: Campaign,

@@ -1,0 +1,224 @@
+//! The judge: holds the consumer's journal and summary against the ledgers.
+//!
+//! It believes none of the programs: each message is the ledger's, and each signature is verified again.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::thread;
+
+use cli::Failure;
+use secp256k1::{Message, PublicKey, ecdsa};
+use sha2::{Digest, Sha256};
+
+use super::journal::{Journal, Line, Summary};
+use super::ledger::{Ledger, LedgerReader};
+
+/// How many complaints are told in words; the rest is counted.
+const TOLD_MAX: usize = 10;
+
+/// What was delivered, and what was not as it should have been.
+#[derive(Debug, Default)]
+pub struct Judgement {
+    /// Lines in the journal.
+    pub lines: u64,
+    /// Lines of a ledger that are not in the journal.
+    pub lost: u64,
+    /// Lines in the journal that were there before.
+    pub doubled: u64,
+    /// Lines whose message or signature is not what it should be.
+    pub unverified: u64,
+    /// Lines without a signature: source, position, status.
+    pub failed: Vec<(String, u64, String)>,
+    /// Slots whose producer died while writing, as the consumer has counted them.
+    pub void: u64,
+    /// The first few complaints, and what else is wrong (a line that is none, figures that don't add up).
+    pub complaints: Vec<String>,
+    /// Complaints, the untold ones included.
+    pub complaints_count: u64,
+}
+
+/// A source, and the line that should come next.
+struct Source<'a> {
+    ledger: &'a Ledger,
+    reader: LedgerReader<'a>,
+    asked: u64,
+    next: u64,
+}
+
+/// A signature to be verified, with its place for a complaint.
+struct Signed {
+    digest: [u8; 32],
+    signature: [u8; 64],
+    seq: u64,
+}
+
+/// Judges the consumer's folder `out`: of each ledger the first so many lines must stand in its journal, each once and in
+/// order, signed by `public_key`; and its summary must be the summary of just that journal.
+///
+/// # Errors
+/// Journal or ledger can't be read.
+pub fn judge(out: &Path, public_key: &str, ledgers: &[(&Ledger, u64)]) -> Result<Judgement, Failure> {
+    let key = parse_key(public_key)?;
+    let mut judgement = Judgement::default();
+    let mut sources = Vec::new();
+    for (ledger, asked) in ledgers {
+        sources.push(Source { ledger, reader: ledger.reader()?, asked: *asked, next: 0 });
+    }
+    let mut signed = Vec::new();
+    let (mut last_seq, mut end_to_end_ns) = (None, 0.0);
+    if let Some(mut journal) = Journal::open(out)? {
+        while let Some(line) = journal.next()? {
+            judgement.lines += 1;
+            match line {
+                Err(why) => judgement.complain(why),
+                Ok(line) => {
+                    if last_seq.is_some_and(|last| last >= line.seq) {
+                        judgement.complain(format!("sequence {} comes after {last_seq:?}", line.seq));
+                    }
+                    last_seq = Some(line.seq);
+                    end_to_end_ns += line.times.verified_ns.saturating_sub(line.times.intended_ns) as f64;
+                    judgement.take(&line, &mut sources, &mut signed)?;
+                }
+            }
+        }
+    }
+    for source in &sources {
+        judgement.lose(source, source.asked);
+    }
+    judgement.verify(&signed, &key);
+    judgement.add_up(out, end_to_end_ns);
+    Ok(judgement)
+}
+
+impl Judgement {
+    /// Whether every line was delivered once, in order, and signed.
+    pub fn is_good(&self) -> bool {
+        self.complaints_count == 0
+    }
+
+    fn complain(&mut self, why: String) {
+        self.complaints_count += 1;
+        if self.complaints.len() < TOLD_MAX {
+            self.complaints.push(why);
+        }
+    }
+
+    /// Notes that the lines of `source` from its next one up to `position` are missing.
+    fn lose(&mut self, source: &Source<'_>, position: u64) {
+        if position > source.next {
+            self.lost += position - source.next;
+            let name = &source.ledger.source;
+            self.complain(format!("lost: {name} from {} to before {position}", source.next));
+        }
+    }
+
+    fn take(
+        &mut self,
+        line: &Line,
+        sources: &mut [Source<'_>],
+        signed: &mut Vec<Signed>,
+    ) -> Result<(), Failure> {
+        let at = format!("sequence {} ({} {})", line.seq, line.source, line.position);
+        let Some(source) = sources.iter_mut().find(|source| source.ledger.source == line.source) else {
+            self.complain(format!("{at}: there is no such source"));
+            return Ok(());
+        };
+        if line.position < source.next {
+            self.doubled += 1;
+            self.complain(format!("doubled: {at}"));
+            return Ok(());
+        }
+        self.lose(source, line.position);
+        source.next = line.position + 1;
+        if line.position >= source.asked {
+            self.complain(format!("{at}: nobody has asked for it; the last one was {}", source.asked));
+        }
+        let digest: Option<[u8; 32]> =
+            source.reader.line(line.position)?.map(|text| Sha256::digest(text).into());
+        if digest.map(hex::encode).as_ref() != Some(&line.message_sha256) {
+            self.unverified += 1;
+            self.complain(format!("{at}: its message is not the ledger's"));
+        }
+        if let Some(status) = &line.status {
+            self.failed.push((line.source.clone(), line.position, status.clone()));
+            return Ok(());
+        }
+        let mut signature = [0; 64];
+        let is_whole = hex::decode_to_slice(line.signature.as_deref().unwrap_or(""), &mut signature).is_ok();
+        match digest {
+            Some(digest) if is_whole && line.verified == Some(true) && line.method == "ecdsa" => {
+                signed.push(Signed { digest, signature, seq: line.seq });
+            }
+            _ => {
+                self.unverified += 1;
+                self.complain(format!("{at}: not verified, or no signature, or no line of the ledger"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies every signature, on all cores.
+    fn verify(&mut self, signed: &[Signed], key: &PublicKey) {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let chunk = signed.len().div_ceil(threads).max(1);
+        let is_invalid = |signed: &&Signed| {
+            !ecdsa::Signature::from_compact(&signed.signature)
+                .is_ok_and(|signature| signature.verify(Message::from_digest(signed.digest), key).is_ok())
+        };
+        let invalid: Vec<u64> = thread::scope(|scope| {
+            let lanes: Vec<_> = signed
+                .chunks(chunk)
+                .map(|lane| {
+                    scope.spawn(move || lane.iter().filter(is_invalid).map(|signed| signed.seq).collect())
+                })
+                .collect();
+            // A lane that panicked has verified nothing.
+            lanes.into_iter().flat_map(|lane| lane.join().unwrap_or(vec![u64::MAX])).collect()
+        });
+        self.unverified += invalid.len() as u64;
+        for seq in invalid {
+            self.complain(format!(
+                "sequence {seq}: the consumer says verified, and the signature is not valid"
+            ));
+        }
+    }
+
+    /// Holds the summary against what stands in the journal.
+    fn add_up(&mut self, out: &Path, end_to_end_ns: f64) {
+        let summary = match Summary::read(out) {
+            Ok(summary) => summary,
+            Err(why) => return self.complain(why),
+        };
+        self.void = summary.counts.void;
+        let (failed, counts) = (self.failed.len() as u64, &summary.counts);
+        let end_to_end = &summary.stages.end_to_end;
+        let figures = [
+            ("records", counts.records, self.lines),
+            ("verified", counts.verified, self.lines - failed),
+            ("not verified", counts.not_verified, 0),
+            ("failed", counts.failed, failed),
+            ("end-to-end latencies", end_to_end.count + end_to_end.out_of_order, self.lines - failed),
+        ];
+        for (name, found, expected) in figures {
+            if found != expected {
+                self.complain(format!("summary.json has {found} {name}, and the journal {expected}"));
+            }
+        }
+        // A histogram keeps three digits.
+        let mean = end_to_end_ns / self.lines.max(1) as f64;
+        let found = end_to_end.mean_ns.unwrap_or(0.0);
+        if failed == 0 && (found - mean).abs() > mean / 500.0 + 1.0 {
+            self.complain(format!(
+                "summary.json has an end-to-end mean of {found} ns, and the journal {mean} ns"
+            ));
+        }
+    }
+}
+
+fn parse_key(public_key: &str) -> Result<PublicKey, Failure> {
+    let mut bytes = [0; 33];
+    let decoded = hex::decode_to_slice(public_key, &mut bytes).ok();
+    decoded
+        .and_then(|()| PublicKey::from_byte_array_compressed(bytes).ok())
+        .ok_or_else(|| Failure::failed(format_args!("`signer keygen` printed no public key: {public_key:?}")))
+}
