@@ -3,6 +3,7 @@
 //! Each prints its seed, and ends with one line of verdict. With the same seed it has the same plan; when which process
 //! runs is the kernel's to say, so that a failure need not come again.
 
+mod steps;
 mod support;
 
 use std::process::ExitCode;
@@ -23,12 +24,17 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Campaign {}
+enum Campaign {
+    /// SIGKILL at every step of every transition
+    Steps(steps::Options),
+}
 
 fn main() -> ExitCode {
     cli::finish("campaign", cli::parse::<Arguments>().and_then(run))
 }
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    match arguments.campaign {}
+    match arguments.campaign {
+        Campaign::Steps(options) => steps::run(&options),
+    }
 }
