@@ -5,6 +5,7 @@ mod compare;
 mod hgrm;
 mod journal;
 mod kill;
+mod random;
 mod recorder;
 mod resume;
 mod run;

@@ -17,24 +17,8 @@ use hdrhistogram::Histogram;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::random::Random;
 use crate::run::{EVERY_BATCH_NS, NEVER_NS, RING_ID, logged, ran, recorder};
-
-/// SplitMix64: a failing test says its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number from 0 to `max`.
-    fn up_to(&mut self, max: u64) -> u64 {
-        self.next() % (max + 1)
-    }
-}
 
 /// In memory, where nobody waits for a disk.
 fn folder() -> TempDir {
