@@ -51,6 +51,9 @@ pub struct Options {
 /// Writes signatures.ndjson (a line for each message), summary.json, and HdrHistogram files: a percentile
 /// distribution for each stage (queue.hgrm, sign.hgrm, verify.hgrm, end_to_end.hgrm; µs) and latency.hlog
 /// (an interval log; ms). Ends when the ring is closed and empty.
+///
+/// A consumer that was killed or stopped goes on when it is started again with the same ring and folder: each record
+/// is in the files exactly once. A folder belongs to its ring from the start (checkpoint.json says to which).
 #[derive(Parser)]
 #[command(name = "consumer", version = VERSION, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Exit codes: 0 all verified; 1 a record failed or did not verify, or interrupted; \
@@ -79,7 +82,7 @@ struct Consume {
     #[arg(long)]
     ring: RingPath,
 
-    /// Folder for the results: new, or without an earlier run's files
+    /// Folder for the results: a new one, or this ring's own, to go on in
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
@@ -99,7 +102,7 @@ struct Consume {
     #[arg(long, default_value_t)]
     encoding: Encoding,
 
-    /// ndjson, or none (measurements only)
+    /// ndjson, or none (measurements only; there is nothing to go on from, so the folder must hold no earlier run)
     #[arg(long, default_value = "ndjson", value_parser = ["ndjson", "none"])]
     output: String,
 

@@ -119,6 +119,30 @@ pub fn answer_for(consumer: &Consumer, ring: &RingPath, batch: &Batch) -> Result
     Ok(())
 }
 
+/// Answers for all records below `sequence`: they are in the journal, but a kill came before their slots were freed.
+///
+/// # Errors
+/// The ring doesn't hold them, or is damaged: environment.
+pub fn answer_for_below(sequence: u64, consumer: &Consumer, ring: &RingPath) -> Result<(), Failure> {
+    let (mut message, mut signature) = (Vec::new(), Vec::new());
+    for sequence in consumer.first_unfreed()..sequence {
+        message.clear();
+        signature.clear();
+        match consumer.try_read(sequence, &mut message, &mut signature).map_err(|error| at(ring, &error))? {
+            Some(Delivery::Record(read)) => consumer.answer_for(sequence, read.source, read.position),
+            Some(Delivery::Void) => consumer.free(sequence),
+            Some(Delivery::Closed) | None => {
+                let error =
+                    format!("sequence {sequence} is in the journal, but was never answered in the ring");
+                return Err(at(ring, &format_args!("{error}; choose another folder with --out")));
+            }
+        }
+        .map_err(|error| at(ring, &error))?;
+    }
+    consumer.flush();
+    Ok(())
+}
+
 /// An error that the ring's path belongs to.
 pub fn at(ring: &RingPath, error: &dyn Display) -> Failure {
     Failure::environment(format_args!("{ring}: {error}"))
