@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use cli::Method;
 use extension_engine::Status;
 use serde::Serialize;
+use shmem_layout::{HAS_FAILPOINTS, failpoint};
 
 use crate::encoding::{Encoding, push_hex};
 use crate::record::{Outcome, Record, Times};
@@ -89,7 +90,15 @@ impl Journal {
         for record in records.iter().filter(|record| record.outcome != Outcome::Void) {
             self.push_line(record)?;
         }
-        self.file.write_all(&self.lines)?;
+        if HAS_FAILPOINTS {
+            let (torn, rest) = self.lines.split_at(self.lines.len() / 2);
+            self.file.write_all(torn)?;
+            failpoint("journal: torn");
+            self.file.write_all(rest)?;
+        } else {
+            self.file.write_all(&self.lines)?;
+        }
+        failpoint("journal: appended");
         Ok(self.lines.len() as u64)
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use cli::Failure;
+use shmem_layout::failpoint;
 
 use crate::histograms::Stage;
 
@@ -121,7 +122,9 @@ impl OutputFolder {
             write(&mut out)?;
             // The bytes before the name: else a crash of the machine may leave the name with nothing behind it.
             out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            failpoint("replace: written");
             fs::rename(&partial, self.path_of(name))?;
+            failpoint("replace: renamed");
             self.folder.sync_all()
         };
         write_and_rename().map_err(|error| self.cannot_write(name, &error))

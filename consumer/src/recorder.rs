@@ -23,7 +23,7 @@ use crate::resume::Run;
 use crate::summary::{FORMAT, Stages, Summary};
 use crate::tally::Counted;
 use crate::verify::VerifierChoice;
-use shmem_layout::now_ns;
+use shmem_layout::{failpoint, now_ns};
 
 /// What of a run only its options tell.
 #[derive(Clone, Debug)]
@@ -116,6 +116,7 @@ impl Recorder {
         let from_ns = self.run.interval_from_ns;
         let written = self.log.write_interval(&self.run.histograms, from_ns, to_ns);
         written.map_err(|error| self.log_error(&error))?;
+        failpoint("checkpoint: log written");
         self.run.log_bytes = self.log.len();
         self.run.histograms.end_interval();
         self.run.interval_from_ns = to_ns;

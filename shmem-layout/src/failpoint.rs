@@ -17,8 +17,11 @@ pub use armed::failpoint;
 #[cfg(feature = "failpoints")]
 pub(crate) use armed::protect_pages;
 
+/// Whether this build can be made to die.
+pub const HAS_FAILPOINTS: bool = cfg!(feature = "failpoints");
+
 /// The version of this build, for `--version`.
-pub const VERSION: &str = if cfg!(feature = "failpoints") {
+pub const VERSION: &str = if HAS_FAILPOINTS {
     concat!(env!("CARGO_PKG_VERSION"), " (with failpoints, for tests only)")
 } else {
     env!("CARGO_PKG_VERSION")
