@@ -42,8 +42,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 struct Case {
     programs: &'static [&'static str],
     steps: &'static [&'static str],
-    /// Whether a process passes the steps again and again.
-    is_repeated: bool,
+    /// How many times a process passes the first of them at least.
+    passes: u64,
 }
 
 const ATTACH: [&str; 2] = ["attach: opened", "attach: checked"];
@@ -53,20 +53,20 @@ const JOIN: [&str; 3] = ["join: locked", "join: swept", "join: joined"];
 fn one_by_one(
     program: &'static [&'static str],
     steps: &'static [&'static str],
-    is_repeated: bool,
+    passes: u64,
 ) -> impl Iterator<Item = Case> {
-    let case = move |i| Case { programs: program, steps: &steps[i..=i], is_repeated };
+    let case = move |i| Case { programs: program, steps: &steps[i..=i], passes };
     (0..steps.len()).map(case)
 }
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for program in [&["producer"], &["signer"], &["consumer"]] {
-        cases.extend(one_by_one(program, &ATTACH, false));
-        cases.extend(one_by_one(program, &JOIN, false));
+        cases.extend(one_by_one(program, &ATTACH, 1));
+        cases.extend(one_by_one(program, &JOIN, 1));
     }
     let producer = &["join: source locked"];
-    cases.extend(one_by_one(&["producer"], producer, false));
+    cases.extend(one_by_one(&["producer"], producer, 1));
     let publish = &[
         "publish: claimed",
         "publish: described",
@@ -74,7 +74,7 @@ fn cases() -> Vec<Case> {
         "publish: published",
         "publish: announced",
     ];
-    cases.extend(one_by_one(&["producer"], publish, true));
+    cases.extend(one_by_one(&["producer"], publish, 5));
     let sign = &[
         "claim: claimed",
         "claim: hint moved",
@@ -84,13 +84,14 @@ fn cases() -> Vec<Case> {
         "sign: answered",
         "sign: announced",
     ];
-    cases.extend(one_by_one(&["signer"], sign, true));
+    cases.extend(one_by_one(&["signer"], sign, 20));
     let free =
         &["journal: torn", "journal: appended", "free: answered for", "free: freed", "free: announced"];
-    cases.extend(one_by_one(&["consumer"], free, true));
-    let checkpoint = &["replace: written", "replace: renamed", "checkpoint: log written"];
-    cases.extend(one_by_one(&["consumer"], checkpoint, true));
-    cases.extend(one_by_one(&["ringctl"], &["attach: checked", "close: claimed", "close: closed"], false));
+    cases.extend(one_by_one(&["consumer"], free, 5));
+    // A run replaces a checkpoint, the distributions and the summary.
+    cases.extend(one_by_one(&["consumer"], &["replace: written", "replace: renamed"], 6));
+    cases.extend(one_by_one(&["consumer"], &["checkpoint: log written"], 1));
+    cases.extend(one_by_one(&["ringctl"], &["attach: checked", "close: claimed", "close: closed"], 1));
     // Somebody dies, and then one who takes over from it.
     let all = &["producer", "signer", "consumer"];
     for steps in [
@@ -101,7 +102,7 @@ fn cases() -> Vec<Case> {
         &["sign: written", "takeover: taken"],
         &["claim: claimed", "takeover: done"],
     ] {
-        cases.push(Case { programs: all, steps, is_repeated: true });
+        cases.push(Case { programs: all, steps, passes: 5 });
     }
     cases
 }
@@ -122,13 +123,7 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     let (mut tried, mut recovered, mut kills) = (0, 0, 0);
     for time in 0..options.times {
         for case in cases() {
-            let nth = match case.is_repeated && time > 0 {
-                true => rng.within(2..MESSAGES / 8),
-                false => 1,
-            };
-            if time > 0 && !case.is_repeated {
-                continue;
-            }
+            let nth = if time == 0 { 1 } else { rng.within(1..case.passes + 1) };
             let before = session.complaints();
             kills += try_case(&session, &case, nth, &options.runtime)?;
             tried += 1;

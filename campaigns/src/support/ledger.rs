@@ -39,7 +39,8 @@ impl Ledger {
             let mut out = BufWriter::new(File::create(&ledger.path)?);
             for position in 0..lines {
                 let width = rng.within(sizes.clone()) as usize;
-                writeln!(out, "{:.<width$}", format_args!("{source} {position} {:x} ", rng.next() as u32))?;
+                let line = format!("{source} {position} {:x} ", rng.next() as u32);
+                writeln!(out, "{line:.<width$}")?;
             }
             out.flush()
         };
