@@ -310,6 +310,33 @@ fn a_run_that_was_stopped_goes_on_and_says_how_often() {
 }
 
 #[test]
+fn a_run_that_nobody_verified_before_it_was_resumed_is_for_measurements_only() {
+    let mut ring = Ring::generate(&mut Random(8), 4);
+    for record in &mut ring.records {
+        (record.method, record.outcome) = (Method::Ecdsa, Outcome::Verified);
+    }
+    ring.records[0].outcome = Outcome::Unchecked;
+    let folder = folder();
+    let mut recorder = ring.start(folder.path(), NEVER_NS);
+    let _ = recorder.append(&ring.batch(ring.freed, 1)).unwrap();
+    drop(recorder);
+    assert_eq!(ring.finish(folder.path(), NEVER_NS).summary["measurement_only"][0], "verifier none");
+}
+
+#[test]
+fn what_is_replayed_is_saved_so_that_the_next_start_has_less_to_do() {
+    let mut ring = Ring::generate(&mut Random(9), 20);
+    let folder = folder();
+    let mut recorder = ring.start(folder.path(), NEVER_NS);
+    let _ = recorder.append(&ring.batch(ring.freed, 20)).unwrap();
+    drop(recorder);
+    let counted = || field(&fs::read_to_string(folder.path().join(CHECKPOINT)).unwrap(), "journal_bytes");
+    assert_eq!(counted(), 0);
+    drop(ring.start(folder.path(), NEVER_NS));
+    assert_eq!(counted(), len(folder.path(), JOURNAL));
+}
+
+#[test]
 fn nothing_is_saved_while_nothing_happens() {
     let mut ring = Ring::generate(&mut Random(6), 5);
     let folder = folder();
