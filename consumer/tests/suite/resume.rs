@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::time::Duration;
 
 use cli::{Exit, Failure, Method};
 use consumer::histograms::Stage;
@@ -298,6 +299,12 @@ fn a_run_that_was_stopped_goes_on_and_says_how_often() {
     let mut ring = Ring::generate(&mut Random(4), 30);
     let expected = ring.uninterrupted();
     let folder = folder();
+    let began = |path: &Path| {
+        let text = fs::read_to_string(path.join(CHECKPOINT)).unwrap();
+        ["started_unix_ns", "started_ns"].map(|name| field(&text, name))
+    };
+    drop(ring.start(folder.path(), NEVER_NS));
+    let first_began = began(folder.path());
     for _ in 0..3 {
         let mut recorder = ring.start(folder.path(), NEVER_NS);
         let _ = recorder.append(&ring.batch(ring.freed, 7)).unwrap();
@@ -306,7 +313,9 @@ fn a_run_that_was_stopped_goes_on_and_says_how_often() {
     }
     assert_eq!(ring.finish(folder.path(), NEVER_NS), expected);
     let summary: Value = serde_json::from_slice(&files(folder.path())[SUMMARY]).unwrap();
-    assert_eq!((&summary["resumed"], &summary["verify_busy_ns"]), (&3.into(), &5.into()));
+    assert_eq!((&summary["resumed"], &summary["verify_busy_ns"]), (&4.into(), &5.into()));
+    assert_eq!(began(folder.path()), first_began, "time 0 of the interval log stays where it was");
+    assert_eq!(summary["started_unix_s"], Duration::from_nanos(first_began[0]).as_secs_f64());
 }
 
 #[test]
