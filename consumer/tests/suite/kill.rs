@@ -18,7 +18,7 @@ use consumer::output_folder::{CHECKPOINT, JOURNAL, OutputFolder, SUMMARY, distri
 use consumer::record::Batch;
 use consumer::recorder::Recorder;
 use consumer::resume::begin_or_resume;
-use consumer::ring_end::{Fill, Reader};
+use consumer::ring_end::{AnsweredFor, Fill, Reader};
 use hdrhistogram::Histogram;
 use serde_json::Value;
 use shmem_layout::{Answer, Claims, Message, RingOptions, RingPath, WaitStrategy, Waiting, WhenFull};
@@ -230,7 +230,7 @@ fn what_is_in_the_journal_is_freed_and_not_written_again() {
     // A consumer that ends between its journal and the ring.
     let consumer = shmem_layout::attach(&scene.ring).unwrap().join_consumer().unwrap();
     let folder = OutputFolder::open(&scene.out()).unwrap();
-    let mut run = begin_or_resume(&folder, consumer.ring().spec().ring_id, 0).unwrap();
+    let mut run = begin_or_resume(&folder, &AnsweredFor::of(&consumer, &scene.ring).unwrap()).unwrap();
     let journal = run.journal.take().map(|file| Journal::new(file, Encoding::Hex, None));
     let mut recorder = Recorder::new(folder, run, journal, NEVER_NS).unwrap();
     let mut batch = Batch::new(5, 0);
