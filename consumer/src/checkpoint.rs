@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histograms::Histograms;
 use crate::output_folder::{CHECKPOINT, OutputFolder};
+use crate::ring_end::AnsweredFor;
 use crate::tally::{Counted, Tally};
 use shmem_layout::now_ns;
 
@@ -51,13 +52,13 @@ struct Format {
 }
 
 impl Checkpoint {
-    /// The beginning of a run on the ring `ring_id`, from `first_sequence` on, now.
-    pub fn begin(ring_id: [u8; 16], first_sequence: u64) -> Self {
+    /// The beginning of a run now, where the ring has got to.
+    pub fn begin(answered_for: &AnsweredFor) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started_ns = now_ns();
         Self {
             format: FORMAT,
-            ring_id: hex::encode(ring_id),
+            ring_id: hex::encode(answered_for.ring_id),
             started_unix_ns: since_epoch.as_nanos() as u64,
             started_ns,
             resumed: 0,
@@ -65,7 +66,7 @@ impl Checkpoint {
             journal_bytes: 0,
             log_bytes: 0,
             interval_from_ns: started_ns,
-            tally: Tally::new(first_sequence),
+            tally: Tally::new(answered_for),
             histograms: Histograms::new(),
         }
     }

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::record::Batch;
 use crate::recorder::{Ran, Recorder};
 use crate::resume::{begin_or_resume, begin_without_journal};
-use crate::ring_end::{Fill, Reader, answer_for, answer_for_below, at};
+use crate::ring_end::{AnsweredFor, Fill, Reader, answer_for, answer_for_below, at};
 use crate::summary::Summary;
 use crate::table;
 use crate::verifier_lanes::{self, Dealer, Gatherer};
@@ -54,7 +54,7 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     // After joining: while another consumer lives, its folder is not ours to cut.
     let folder = OutputFolder::open(&options.out)?;
     let begin = if options.has_journal { begin_or_resume } else { begin_without_journal };
-    let mut begun = begin(&folder, consumer.ring().spec().ring_id, consumer.first_unfreed())?;
+    let mut begun = begin(&folder, &AnsweredFor::of(&consumer, path)?)?;
     let journal = begun.journal.take();
     let journal = journal.map(|file| Journal::new(file, options.encoding, options.key.as_ref()));
     let recorder = Recorder::new(folder, begun, journal, INTERVAL_NS)?;

@@ -24,6 +24,8 @@ const READ_BYTES: usize = 1 << 18;
 struct Line<'a> {
     seq: u64,
     #[serde(borrow)]
+    source: Cow<'a, str>,
+    position: u64,
     method: Cow<'a, str>,
     message_bytes: u64,
     verified: Option<bool>,
@@ -44,6 +46,8 @@ impl Line<'_> {
         };
         Ok(Counted {
             sequence: self.seq,
+            source: &self.source,
+            position: self.position,
             outcome,
             method: method.ok_or_else(|| format!("no method is called {:?}", self.method))?,
             runtime: &self.runtime,
@@ -53,15 +57,12 @@ impl Line<'_> {
     }
 }
 
-/// Hands the lines of `journal` from byte `from` on to `count`, whose sequences must ascend from `next_sequence` on;
-/// cuts what stands behind the last newline, and leaves the file's cursor there. Returns the journal's bytes.
-///
-/// A line without its newline was torn by a kill: `write` had not returned, so its record was not answered for, and the
-/// ring still has it.
+/// Hands the lines of `journal` from byte `from` on to `count`, whose sequences must ascend from `next_sequence` on.
+/// Returns the byte where the last line ends: what stands behind it lacks its newline.
 ///
 /// # Errors
-/// A whole line is none, or out of order: bad input that names the byte it begins at. The file can't be read or
-/// cut: environment.
+/// A whole line is none, or out of order: bad input that names the byte it begins at. The file can't be read:
+/// environment.
 pub fn replay(
     journal: &File,
     path: &Path,
@@ -82,7 +83,7 @@ pub fn replay(
             if len == LINE_BYTES_MAX {
                 return Err(no_line(path, end, &format_args!("longer than {LINE_BYTES_MAX} bytes")));
             }
-            break;
+            return Ok(end);
         }
         let line: Line<'_> = serde_json::from_slice(&bytes).map_err(|error| no_line(path, end, &error))?;
         let counted = line.counted().map_err(|error| no_line(path, end, &error))?;
@@ -94,9 +95,6 @@ pub fn replay(
         count(&counted);
         end += len;
     }
-    journal.set_len(end).map_err(failed)?;
-    reader.seek(SeekFrom::Start(end)).map_err(failed)?;
-    Ok(end)
 }
 
 fn no_line(path: &Path, byte: u64, error: &dyn Display) -> Failure {
@@ -117,57 +115,52 @@ mod tests {
     fn line(sequence: u64) -> String {
         let times = r#"{"intended_ns":1,"written_ns":2,"claimed_ns":3,"signed_ns":4,"verified_ns":5}"#;
         format!(
-            "{{\"seq\":{sequence},\"source\":\"\\u0000\\\"é\",\"method\":\"ecdsa\",\"message_bytes\":9,\"verified\":true,\
+            "{{\"seq\":{sequence},\"source\":\"\\u0000\\\"é\",\"position\":1,\"method\":\"ecdsa\",\"message_bytes\":9,\"verified\":true,\
              \"runtime\":\"native\",\"times\":{times}}}\n"
         )
     }
 
-    /// The sequences that are replayed from byte `from` of a journal with `text`, and the file's text after that.
-    fn replayed(text: &[u8], from: u64, next_sequence: u64) -> Result<(Vec<u64>, Vec<u8>), Failure> {
+    /// The sequences that are replayed from byte `from` of a journal with `text`, and the byte where they end.
+    fn replayed(text: &[u8], from: u64, next_sequence: u64) -> Result<(Vec<u64>, u64), Failure> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(&file, text).unwrap();
         let mut sequences = Vec::new();
-        let end = replay(file.as_file(), file.path(), from, next_sequence, |counted| {
-            sequences.push(counted.sequence);
-        })?;
-        let (kept, cursor) = (fs::read(&file).unwrap(), file.as_file().stream_position().unwrap());
-        assert_eq!((cursor, kept.len() as u64), (end, end), "the next line goes where the last one ends");
-        Ok((sequences, kept))
+        let count = |counted: &Counted<'_>| sequences.push(counted.sequence);
+        let end = replay(file.as_file(), file.path(), from, next_sequence, count)?;
+        assert_eq!(fs::read(&file).unwrap(), text, "reading changes nothing");
+        Ok((sequences, end))
     }
 
     #[test]
-    fn a_torn_line_is_cut_wherever_it_was_torn() {
+    fn a_torn_line_does_not_count_wherever_it_was_torn() {
         let whole = [line(3), line(5)].concat();
         let torn = line(6);
         for len in 0..torn.len() {
-            let text = [whole.as_bytes(), &torn.as_bytes()[..len]].concat();
-            assert_eq!(replayed(&text, 0, 0).unwrap(), (vec![3, 5], whole.clone().into()), "{len}");
-            let alone = &torn.as_bytes()[..len];
-            assert_eq!(replayed(alone, 0, 0).unwrap(), (vec![], vec![]), "{len}");
+            let torn = &torn.as_bytes()[..len];
+            let text = [whole.as_bytes(), torn].concat();
+            assert_eq!(replayed(&text, 0, 0).unwrap(), (vec![3, 5], whole.len() as u64), "{len}");
+            assert_eq!(replayed(torn, 0, 0).unwrap(), (vec![], 0), "{len}");
         }
     }
 
     #[test]
     fn only_what_stands_behind_the_checkpoint_is_read() {
         let text = ["not a line\n", &line(7)].concat();
-        assert_eq!(replayed(text.as_bytes(), 11, 7).unwrap(), (vec![7], text.clone().into()));
+        assert_eq!(replayed(text.as_bytes(), 11, 7).unwrap(), (vec![7], text.len() as u64));
         assert!(replayed(text.as_bytes(), text.len() as u64, 8).unwrap().0.is_empty());
     }
 
     #[test]
-    fn a_whole_line_that_is_none_is_named_by_its_byte_and_left_alone() {
+    fn a_whole_line_that_is_none_is_named_by_its_byte() {
         let byte = line(1).len();
         let endless = [line(1).into_bytes(), vec![b'x'; 1 << 16]].concat();
         let others = ["\n", "{}\n", "\0\n", "{\"seq\":2}\n"].map(|other| (line(1) + other).into_bytes());
         let unknown = line(1) + &line(2).replace("ecdsa", "rot13");
         let falling = line(1) + &line(1);
         for text in others.into_iter().chain([endless, unknown.into(), falling.into()]) {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            fs::write(&file, &text).unwrap();
-            let failure = replay(file.as_file(), file.path(), 0, 0, |_| {}).unwrap_err();
+            let failure = replayed(&text, 0, 0).unwrap_err();
             assert_eq!(failure.exit, Exit::BadInput);
             assert!(failure.message.contains(&format!("at byte {byte} ")), "{failure}");
-            assert_eq!(fs::read(&file).unwrap(), text);
         }
     }
 }

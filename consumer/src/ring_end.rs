@@ -1,5 +1,6 @@
 //! The ring's end of the consumer: records come in in sequence, and are answered for and freed in sequence.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,30 @@ impl<'a> Reader<'a> {
             0 => Outcome::Unchecked,
             status => Outcome::Failed(status),
         };
+    }
+}
+
+/// What a ring says when its consumer starts: how much of it was answered for by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnsweredFor {
+    /// Which ring.
+    pub ring_id: [u8; 16],
+    /// All sequences below this one.
+    pub below: u64,
+    /// For each source, all positions below this one.
+    pub sources: BTreeMap<String, u64>,
+}
+
+impl AnsweredFor {
+    /// What the ring of `consumer` says.
+    ///
+    /// # Errors
+    /// The ring can't be looked at: environment.
+    pub fn of(consumer: &Consumer, path: &RingPath) -> Result<Self, Failure> {
+        let ring = consumer.ring();
+        let snapshot = ring.snapshot().map_err(|error| at(path, &error))?;
+        let sources = snapshot.sources.into_iter().map(|source| (source.name, source.next));
+        Ok(Self { ring_id: ring.spec().ring_id, below: consumer.first_unfreed(), sources: sources.collect() })
     }
 }
 

@@ -1,9 +1,12 @@
 //! What is counted of a record, beside its latencies, and what of a record is counted at all.
 
+use std::collections::BTreeMap;
+
 use cli::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Outcome, Record, Times};
+use crate::ring_end::AnsweredFor;
 use crate::summary::{Counts, MessageBytes};
 
 /// What of a record is counted. All of it stands in its journal line, so that a line can be counted in its place.
@@ -11,6 +14,10 @@ use crate::summary::{Counts, MessageBytes};
 pub struct Counted<'a> {
     /// Its place in the ring's order.
     pub sequence: u64,
+    /// The name of its source.
+    pub source: &'a str,
+    /// Its place in that source.
+    pub position: u64,
     /// What became of it.
     pub outcome: Outcome,
     /// How it is signed.
@@ -27,6 +34,8 @@ impl<'a> From<&'a Record> for Counted<'a> {
     fn from(record: &'a Record) -> Self {
         Self {
             sequence: record.sequence,
+            source: &record.source,
+            position: record.position,
             outcome: record.outcome,
             method: record.method,
             runtime: record.runtime,
@@ -42,6 +51,8 @@ pub struct Tally {
     /// The sequence after the last that is answered for: each below it, from the run's first, is in the journal or
     /// was void.
     pub next_sequence: u64,
+    /// For each source, the position after the last that is answered for.
+    pub sources: BTreeMap<String, u64>,
     /// How many records ended how.
     pub counts: Counts,
     /// The names of the methods that occurred.
@@ -60,10 +71,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A tally of a run that begins with `first_sequence`.
-    pub fn new(first_sequence: u64) -> Self {
+    /// A tally of a run that begins where the ring has got to by then.
+    pub fn new(answered_for: &AnsweredFor) -> Self {
         Self {
-            next_sequence: first_sequence,
+            next_sequence: answered_for.below,
+            sources: answered_for.sources.clone(),
             counts: Counts::default(),
             methods: Vec::new(),
             runtimes: Vec::new(),
@@ -86,6 +98,7 @@ impl Tally {
         } += 1;
         self.next_sequence = record.sequence.saturating_add(1);
         self.counts.records += 1;
+        self.note_position(record);
         note(&mut self.methods, record.method.name());
         note(&mut self.runtimes, record.runtime);
         let len = record.message_bytes;
@@ -94,6 +107,22 @@ impl Tally {
         *bytes = MessageBytes { min: bytes.min.min(len), max: bytes.max.max(len), total };
         self.first_written_ns.get_or_insert(record.times.written_ns);
         self.last_verified_ns = record.times.verified_ns;
+    }
+
+    fn note_position(&mut self, record: &Counted<'_>) {
+        let next_position = record.position.saturating_add(1);
+        match self.sources.get_mut(record.source) {
+            Some(next) => *next = next_position.max(*next),
+            None => drop(self.sources.insert(record.source.to_owned(), next_position)),
+        }
+    }
+
+    /// The name of a source of which more is answered for than was counted here: somebody else has the records between,
+    /// or they are lost.
+    pub fn lacks<'a>(&self, answered_for: &'a AnsweredFor) -> Option<&'a str> {
+        let counted = |name: &str| self.sources.get(name).copied().unwrap_or(0);
+        let mut sources = answered_for.sources.iter();
+        sources.find(|(name, next)| counted(name) < **next).map(|(name, _)| name.as_str())
     }
 
     /// Takes it that all sequences below `sequence` are answered for. Those not counted were void: only a record has a
@@ -118,11 +147,21 @@ mod tests {
 
     fn counted(sequence: u64, outcome: Outcome) -> Counted<'static> {
         let times = Times::default();
-        Counted { sequence, outcome, method: Method::Ecdsa, runtime: "native", message_bytes: 1, times }
+        let (method, runtime) = (Method::Ecdsa, "native");
+        Counted {
+            sequence,
+            source: "a",
+            position: sequence,
+            outcome,
+            method,
+            runtime,
+            message_bytes: 1,
+            times,
+        }
     }
 
     fn voids(first_sequence: u64, records: &[(u64, Outcome)], passed: u64) -> u64 {
-        let mut tally = Tally::new(first_sequence);
+        let mut tally = Tally::new(&AnsweredFor { below: first_sequence, ..AnsweredFor::default() });
         records.iter().for_each(|(sequence, outcome)| tally.count(&counted(*sequence, *outcome)));
         tally.pass(passed);
         assert_eq!(tally.next_sequence, passed);

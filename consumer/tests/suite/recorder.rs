@@ -14,17 +14,18 @@ use consumer::output_folder::{CHECKPOINT, INTERVAL_LOG, JOURNAL, OutputFolder, S
 use consumer::record::{Batch, Outcome};
 use consumer::recorder::Recorder;
 use consumer::resume::{begin_or_resume, begin_without_journal};
+use consumer::ring_end::AnsweredFor;
 use consumer::summary::{Latencies, Summary};
 use consumer::table;
 use consumer::verify::VerifierChoice;
 use hdrhistogram::Histogram;
 
-use crate::run::{EVERY_BATCH_NS, NEVER_NS, RING_ID, logged, ran, recorder};
+use crate::run::{EVERY_BATCH_NS, NEVER_NS, logged, ran, recorder};
 use crate::signed;
 
 /// Records `batches` into `path`, one after the other, and returns the summary.
 fn record(path: &Path, interval_ns: u64, mut batches: Vec<Batch>) -> Summary {
-    let mut recorder = recorder(path, 0, interval_ns);
+    let mut recorder = recorder(path, &AnsweredFor::default(), interval_ns);
     let records = batches.iter_mut().flat_map(Batch::records_mut);
     records.zip(0..).for_each(|(record, sequence)| record.sequence = sequence);
     for batch in &batches {
@@ -165,7 +166,7 @@ fn a_stage_nobody_went_through_shows_no_percentiles() {
 fn a_run_for_measurements_is_marked_so() {
     let folder = tempfile::tempdir().unwrap();
     let output = OutputFolder::open(folder.path()).unwrap();
-    let run = begin_without_journal(&output, RING_ID, 0).unwrap();
+    let run = begin_without_journal(&output, &AnsweredFor::default()).unwrap();
     let mut recorder = Recorder::new(output, run, None, EVERY_BATCH_NS).unwrap();
     let _ = recorder.append(&signed::batch(&[Method::Null, Method::Schnorr])).unwrap();
     let summary = recorder.finish(&ran(VerifierChoice::None), true).unwrap();
@@ -190,7 +191,7 @@ fn a_journal_without_a_reader_ends_the_run_quietly_and_a_full_disk_does_not() {
     let begin = |file: File| {
         let folder = tempfile::tempdir().unwrap();
         let output = OutputFolder::open(folder.path()).unwrap();
-        let run = begin_or_resume(&output, RING_ID, 0).unwrap();
+        let run = begin_or_resume(&output, &AnsweredFor::default()).unwrap();
         let journal = Journal::new(file, Encoding::Hex, None);
         (Recorder::new(output, run, Some(journal), NEVER_NS).unwrap(), folder)
     };

@@ -4,37 +4,50 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::io::Seek;
 use std::path::Path;
+use std::time::Duration;
 
 use cli::{Exit, Failure, Method};
 use consumer::histograms::Stage;
 use consumer::output_folder::{CHECKPOINT, INTERVAL_LOG, JOURNAL, OutputFolder, SUMMARY, distribution};
 use consumer::record::{Batch, Outcome, Record, Times};
 use consumer::recorder::Recorder;
-use consumer::resume::{begin_or_resume, begin_without_journal};
+use consumer::resume::{Run, begin_or_resume, begin_without_journal};
+use consumer::ring_end::AnsweredFor;
 use consumer::verify::VerifierChoice;
 use hdrhistogram::Histogram;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::random::Random;
-use crate::run::{EVERY_BATCH_NS, NEVER_NS, RING_ID, logged, ran, recorder};
+use crate::run::{EVERY_BATCH_NS, NEVER_NS, logged, ran, recorder};
 
 /// In memory, where nobody waits for a disk.
 fn folder() -> TempDir {
     tempfile::Builder::new().tempdir_in("/dev/shm").unwrap()
 }
 
+/// The ring of every run but another ring's.
+const RING_ID: [u8; 16] = [0xab; 16];
+
+/// The sources of every ring.
+const SOURCES: [&str; 2] = ["a \"source\"\n", "b"];
+
 /// A ring as its consumer meets it: what it delivers, and how far it is freed.
 struct Ring {
     records: Vec<Record>,
     first: u64,
     freed: u64,
+    /// The positions that each source begins with: an earlier run may have had those before.
+    first_positions: [u64; 2],
 }
 
 impl Ring {
     fn generate(random: &mut Random, len: u64) -> Self {
         let first = random.up_to(3);
+        let first_positions = [(); 2].map(|()| random.up_to(2));
+        let mut positions = first_positions;
         let mut batch = Batch::new(len as usize, 0);
         for sequence in first..first + len {
             let record = batch.push().unwrap();
@@ -47,8 +60,10 @@ impl Ring {
                 5 => Outcome::NotVerified,
                 _ => Outcome::Verified,
             };
-            record.source = "a \"source\"\n".into();
-            record.position = sequence;
+            let source = random.up_to(1) as usize;
+            record.source = SOURCES[source].into();
+            record.position = positions[source];
+            positions[source] += u64::from(record.outcome != Outcome::Void);
             record.method = Method::ALL[random.up_to(2) as usize];
             record.runtime = ["native", "wasmi", "none"][random.up_to(2) as usize];
             record.message.resize(random.up_to(20) as usize, 7);
@@ -63,7 +78,17 @@ impl Ring {
                 verified_ns: stamp(),
             };
         }
-        Self { records: batch.records().to_vec(), first, freed: first }
+        Self { records: batch.records().to_vec(), first, freed: first, first_positions }
+    }
+
+    /// What the ring says when its consumer starts.
+    fn answered_for(&self) -> AnsweredFor {
+        let freed = self.records.iter().take((self.freed - self.first) as usize);
+        let sources = SOURCES.into_iter().zip(self.first_positions).map(|(source, first)| {
+            let is_answered = |record: &&Record| *record.source == *source && record.outcome != Outcome::Void;
+            (source.to_owned(), first + freed.clone().filter(is_answered).count() as u64)
+        });
+        AnsweredFor { ring_id: RING_ID, below: self.freed, sources: sources.collect() }
     }
 
     fn end(&self) -> u64 {
@@ -83,7 +108,7 @@ impl Ring {
 
     /// Begins or resumes, and answers for what is in the journal.
     fn start(&mut self, path: &Path, interval_ns: u64) -> Recorder {
-        let recorder = recorder(path, self.freed, interval_ns);
+        let recorder = recorder(path, &self.answered_for(), interval_ns);
         self.freed = self.freed.max(recorder.next_sequence());
         recorder
     }
@@ -298,6 +323,12 @@ fn a_run_that_was_stopped_goes_on_and_says_how_often() {
     let mut ring = Ring::generate(&mut Random(4), 30);
     let expected = ring.uninterrupted();
     let folder = folder();
+    let began = |path: &Path| {
+        let text = fs::read_to_string(path.join(CHECKPOINT)).unwrap();
+        ["started_unix_ns", "started_ns"].map(|name| field(&text, name))
+    };
+    drop(ring.start(folder.path(), NEVER_NS));
+    let first_began = began(folder.path());
     for _ in 0..3 {
         let mut recorder = ring.start(folder.path(), NEVER_NS);
         let _ = recorder.append(&ring.batch(ring.freed, 7)).unwrap();
@@ -306,7 +337,38 @@ fn a_run_that_was_stopped_goes_on_and_says_how_often() {
     }
     assert_eq!(ring.finish(folder.path(), NEVER_NS), expected);
     let summary: Value = serde_json::from_slice(&files(folder.path())[SUMMARY]).unwrap();
-    assert_eq!((&summary["resumed"], &summary["verify_busy_ns"]), (&3.into(), &5.into()));
+    assert_eq!((&summary["resumed"], &summary["verify_busy_ns"]), (&4.into(), &5.into()));
+    assert_eq!(began(folder.path()), first_began, "time 0 of the interval log stays where it was");
+    // As text: the parser doesn't give every fraction back to the last bit.
+    let started = format!("\"started_unix_s\": {:?}", Duration::from_nanos(first_began[0]).as_secs_f64());
+    assert!(fs::read_to_string(folder.path().join(SUMMARY)).unwrap().contains(&started), "{started}");
+}
+
+#[test]
+fn a_run_that_nobody_verified_before_it_was_resumed_is_for_measurements_only() {
+    let mut ring = Ring::generate(&mut Random(8), 4);
+    for record in &mut ring.records {
+        (record.method, record.outcome) = (Method::Ecdsa, Outcome::Verified);
+    }
+    ring.records[0].outcome = Outcome::Unchecked;
+    let folder = folder();
+    let mut recorder = ring.start(folder.path(), NEVER_NS);
+    let _ = recorder.append(&ring.batch(ring.freed, 1)).unwrap();
+    drop(recorder);
+    assert_eq!(ring.finish(folder.path(), NEVER_NS).summary["measurement_only"][0], "verifier none");
+}
+
+#[test]
+fn what_is_replayed_is_saved_so_that_the_next_start_has_less_to_do() {
+    let mut ring = Ring::generate(&mut Random(9), 20);
+    let folder = folder();
+    let mut recorder = ring.start(folder.path(), NEVER_NS);
+    let _ = recorder.append(&ring.batch(ring.freed, 20)).unwrap();
+    drop(recorder);
+    let counted = || field(&fs::read_to_string(folder.path().join(CHECKPOINT)).unwrap(), "journal_bytes");
+    assert_eq!(counted(), 0);
+    drop(ring.start(folder.path(), NEVER_NS));
+    assert_eq!(counted(), len(folder.path(), JOURNAL));
 }
 
 #[test]
@@ -326,10 +388,15 @@ fn nothing_is_saved_while_nothing_happens() {
     assert_eq!(files(folder.path()).len(), before.len() - 1);
 }
 
+/// Begins or resumes on a ring that says nothing but its id.
+fn begin(path: &Path, ring_id: [u8; 16]) -> Result<Run, Failure> {
+    begin_or_resume(&OutputFolder::open(path).unwrap(), &AnsweredFor { ring_id, ..AnsweredFor::default() })
+}
+
 /// Why the folder at `path` is refused, with every file in it left alone.
 fn refusal(path: &Path, ring_id: [u8; 16]) -> Failure {
     let before = files(path);
-    let failure = begin_or_resume(&OutputFolder::open(path).unwrap(), ring_id, 0).err().unwrap();
+    let failure = begin(path, ring_id).err().unwrap();
     assert!(files(path) == before, "{failure}");
     assert!(!failure.message.contains('\n'), "{failure}");
     failure
@@ -392,8 +459,36 @@ fn a_checkpoint_that_is_none_is_refused() {
         "{failure}"
     );
     fs::create_dir(&path).unwrap();
-    let failure = begin_or_resume(&OutputFolder::open(folder.path()).unwrap(), RING_ID, 0).err().unwrap();
+    let failure = begin(folder.path(), RING_ID).err().unwrap();
     assert_eq!(failure.exit, Exit::Environment, "{failure}");
+}
+
+#[test]
+fn records_that_another_folder_has_do_not_pass_for_slots_without_one() {
+    let mut ring = Ring::generate(&mut Random(10), 30);
+    let [ours, theirs] = [(); 2].map(|()| folder());
+    drop(ring.start(ours.path(), NEVER_NS));
+    ring.finish(theirs.path(), NEVER_NS);
+    let before = files(ours.path());
+    let output = OutputFolder::open(ours.path()).unwrap();
+    let failure = begin_or_resume(&output, &ring.answered_for()).err().unwrap();
+    assert!(failure.exit == Exit::BadInput && failure.message.contains("lacks records"), "{failure}");
+    assert!(files(ours.path()) == before);
+}
+
+#[test]
+fn a_torn_line_is_cut_before_anything_is_written() {
+    let (folder, _) = killed();
+    let before = files(folder.path());
+    for torn in ["{", "{\"seq\":99,\"source\":\"generator\""] {
+        for name in [JOURNAL, INTERVAL_LOG] {
+            fs::write(folder.path().join(name), [&before[name], torn.as_bytes()].concat()).unwrap();
+        }
+        let mut run = begin(folder.path(), RING_ID).unwrap();
+        assert!(files(folder.path()) == before);
+        let end = before[JOURNAL].len() as u64;
+        assert_eq!(run.journal.as_mut().unwrap().stream_position().unwrap(), end);
+    }
 }
 
 #[test]
@@ -418,9 +513,7 @@ fn a_line_that_is_none_is_refused_with_its_byte_and_only_behind_the_checkpoint()
     let mut bytes = fs::read(&path).unwrap();
     bytes[0] = b'#';
     fs::write(&path, &bytes).unwrap();
-    let output = OutputFolder::open(folder.path()).unwrap();
-    assert!(begin_or_resume(&output, RING_ID, 0).unwrap().is_ahead, "what is counted is not read again");
-    drop(output);
+    assert!(begin(folder.path(), RING_ID).unwrap().is_ahead, "what is counted is not read again");
     bytes[counted as usize] = b'#';
     fs::write(&path, &bytes).unwrap();
     let failure = refusal(folder.path(), RING_ID);
@@ -433,7 +526,7 @@ fn a_run_without_a_journal_neither_resumes_nor_overwrites() {
     let (folder, _) = killed();
     let before = files(folder.path());
     let output = OutputFolder::open(folder.path()).unwrap();
-    let failure = begin_without_journal(&output, RING_ID, 0).err().unwrap();
+    let failure = begin_without_journal(&output, &AnsweredFor::default()).err().unwrap();
     assert!(failure.exit == Exit::BadInput && failure.message.contains("--output none"), "{failure}");
     assert!(files(folder.path()) == before);
 }

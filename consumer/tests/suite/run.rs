@@ -10,6 +10,7 @@ use consumer::journal::Journal;
 use consumer::output_folder::{INTERVAL_LOG, OutputFolder};
 use consumer::recorder::{Ran, Recorder};
 use consumer::resume::begin_or_resume;
+use consumer::ring_end::AnsweredFor;
 use consumer::verify::VerifierChoice;
 use hdrhistogram::Histogram;
 
@@ -17,17 +18,15 @@ use hdrhistogram::Histogram;
 pub const EVERY_BATCH_NS: u64 = 0;
 /// An interval that ends with the run.
 pub const NEVER_NS: u64 = u64::MAX;
-/// The ring of most runs.
-pub const RING_ID: [u8; 16] = [0xab; 16];
 
 pub fn ran(verifier: VerifierChoice) -> Ran {
     Ran { verifier, verifier_threads: 1, wait: "adaptive".to_owned() }
 }
 
-/// Begins or resumes a run in `path`, of a ring whose consumer has freed all below `first_unfreed`.
-pub fn recorder(path: &Path, first_unfreed: u64, interval_ns: u64) -> Recorder {
+/// Begins or resumes a run in `path`.
+pub fn recorder(path: &Path, answered_for: &AnsweredFor, interval_ns: u64) -> Recorder {
     let folder = OutputFolder::open(path).unwrap();
-    let mut run = begin_or_resume(&folder, RING_ID, first_unfreed).unwrap();
+    let mut run = begin_or_resume(&folder, answered_for).unwrap();
     let journal = run.journal.take().map(|file| Journal::new(file, Encoding::Hex, None));
     Recorder::new(folder, run, journal, interval_ns).unwrap()
 }
