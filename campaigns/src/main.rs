@@ -3,6 +3,9 @@
 //! Each prints its seed, and ends with one line of verdict. With the same seed it has the same plan; when which process
 //! runs is the kernel's to say, so that a failure need not come again.
 
+mod crash;
+mod pause;
+mod sigbus;
 mod steps;
 mod support;
 
@@ -27,6 +30,12 @@ struct Arguments {
 enum Campaign {
     /// SIGKILL at every step of every transition
     Steps(steps::Options),
+    /// Random SIGKILL of each role under load
+    Crash(crash::Options),
+    /// SIGSTOP of each role for up to half a minute under load
+    Pause(pause::Options),
+    /// A ring that is cut or punched under running processes
+    Sigbus(sigbus::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,5 +45,8 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
         Campaign::Steps(options) => steps::run(&options),
+        Campaign::Crash(options) => crash::run(&options),
+        Campaign::Pause(options) => pause::run(&options),
+        Campaign::Sigbus(options) => sigbus::run(&options),
     }
 }

@@ -3,7 +3,9 @@
 pub mod journal;
 pub mod judge;
 pub mod ledger;
+pub mod load;
 pub mod process;
 pub mod rng;
 pub mod session;
 pub mod site;
+pub mod stats;

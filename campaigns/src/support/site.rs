@@ -28,12 +28,20 @@ impl Site {
     /// # Errors
     /// They can't be made.
     pub fn new(session: &Session) -> Result<Self, Failure> {
+        Self::with_ring_in(session, &place_for_rings())
+    }
+
+    /// The same, with the ring's own folder made in `place`.
+    ///
+    /// # Errors
+    /// They can't be made.
+    pub fn with_ring_in(session: &Session, place: &Path) -> Result<Self, Failure> {
         let cant = |error: io::Error| Failure::environment(format_args!("can't make a folder: {error}"));
         let private = || Permissions::from_mode(0o700);
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("campaign-");
         let files = builder.permissions(private()).tempdir().map_err(cant)?;
-        let rings = builder.permissions(private()).tempdir_in(place_for_rings()).map_err(cant)?;
+        let rings = builder.permissions(private()).tempdir_in(place).map_err(cant)?;
         let programs = session.program("");
         let mut site = Self {
             session_programs: programs,
