@@ -300,9 +300,10 @@ impl Core {
             Place::Here(stage @ (Stage::Signed | Stage::Failed | Stage::Void | Stage::Closed), state) => {
                 Ok(Some((stage, state)))
             }
-            Place::Here(..) => Ok(None),
-            // Only the consumer frees: it has freed all before this one, and not this one.
-            Place::NotYet(_) | Place::Passed { .. } => {
+            // Not yet: a consumer that reads ahead of what it frees has read the whole ring.
+            Place::Here(..) | Place::NotYet(_) => Ok(None),
+            // Only the consumer frees, and it has not freed this one.
+            Place::Passed { .. } => {
                 Err(RingError::Damaged { slot: self.cells.geometry.slot_of(sequence), state: state.0 })
             }
         }
