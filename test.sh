@@ -1,41 +1,53 @@
 #!/usr/bin/env bash
-# Every check of the project: `./test.sh`. Some of them: `./test.sh NAME [SIZE]...`, with the names below.
-# Ends with the line `N passed, N failed, N skipped`, and fails when a step failed.
+# Every check of the project: `./test.sh`. Some of them: `./test.sh NAME [--SIZE N]...`, with the names and sizes below.
+# `./test.sh long`: the campaigns at full size. Ends with the line `N passed, N failed, N skipped`, and fails when a step failed.
 # shellcheck disable=SC2317 # steps are called by their names
 set -uo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/tools/build.sh"
 cd "$root" || exit 3
 source tools/e2e.sh
+source tools/campaigns.sh
 
-# Every step, in order: name, group, the minutes it may take, what it checks. Group `asked` runs by name only.
+# Every step, in order: name, group, the minutes it may take (as it runs by default, and in full), its size (name, default, in
+# full), what it checks.
 steps='
-format          core     2   rustfmt
-scripts         core     2   shellcheck over the shell scripts
-floors          core     1   locked versions are not below the first ones without known defects
-deny            core     5   cargo deny: bans, licenses, sources
-lints           core    12   clippy, warnings denied
-features        core    10   each runtime builds alone
-tests           core    25   tests of the workspace
-modules         core    10   lints and tests of the guest modules, and that bins/ is built from them
-docs            core     8   rustdoc, warnings denied
-vectors         core    10   published test vectors, through every implementation
-loom            core    15   models of the ring protocol, every interleaving
-build           e2e     15   the programs, as run.sh builds them
-native          e2e      3   every method on this runtime, three processes each time
-wasmtime        e2e      3   the same
-wasmi           e2e      3   the same
-wasm3           e2e      3   the same
-input           e2e      5   SIZE (100000) lines through a file and a pipe
-compare         e2e     10   run.sh --compare, SIZE (64) messages each
-bad-input       e2e      5   each bad input is refused in its own words, with its own exit code
-interrupt       e2e      5   Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
-readme          e2e      5   the commands of README.md, as they stand there
-permissions     e2e      3   what another user may not do
-guests          outside 10   modules rebuilt from source behave the same
-readers-python  outside  5   histogram files, read by the PyPI package hdrhistogram
-readers-node    outside  5   histogram files, read by the npm package hdr-histogram-js
-openssl         outside  3   signatures, verified by openssl
-long            asked   60   SIZE (1000000) messages on each fast runtime'
+format          core      2     -                          rustfmt
+scripts         core      2     -                          shellcheck over the shell scripts
+floors          core      1     -                          locked versions are not below the first ones without known defects
+deny            core      5     -                          cargo deny: bans, licenses, sources
+lints           core      12    -                          clippy, warnings denied
+features        core      10    -                          each runtime builds alone
+tests           core      25    -                          tests of the workspace
+modules         core      10    -                          lints and tests of the guest modules, and that bins/ is built from them
+docs            core      8     -                          rustdoc, warnings denied
+vectors         core      10    -                          published test vectors, through every implementation
+build           e2e       15    -                          the programs, as run.sh builds them
+native          e2e       3     -                          every method on this runtime, three processes each time
+wasmtime        e2e       3     -                          the same
+wasmi           e2e       3     -                          the same
+wasm3           e2e       3     -                          the same
+input           e2e       5     lines:100000               lines through a file and a pipe
+compare         e2e       10    messages:64                run.sh --compare, so many messages each
+bad-input       e2e       5     -                          each bad input is refused in its own words, with its own exit code
+interrupt       e2e       5     -                          Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
+readme          e2e       5     -                          the commands of README.md, as they stand there
+permissions     e2e       3     -                          what another user may not do
+guests          outside   10    -                          modules rebuilt from source behave the same
+readers-python  outside   5     -                          histogram files, read by the PyPI package hdrhistogram
+readers-node    outside   5     -                          histogram files, read by the npm package hdr-histogram-js
+openssl         outside   3     -                          signatures, verified by openssl
+loom            campaign  15    -                          models of the ring protocol, every interleaving
+weaken          campaign  5/30  labels:5:99                each ordering left out in turn: some model must notice
+attach          campaign  3/10  starts:200:1000            simultaneous starts have one winner; who must be refused, is
+steps           campaign  5/30  times:1:20                 each role killed at each step of each transition
+crash           campaign  5/90  kills:40:10000             each role killed at random moments under load, on every runtime
+poison          campaign  3/20  rounds:1:50                records that kill their signers fail, and no others
+pause           campaign  3/40  stops:20:1000              processes stopped for up to 30 s lose nothing and are not robbed
+sigbus          campaign  3/30  rounds:15:1000             rings cut and punched under running processes
+hostile         campaign  5/40  signatures:20000:1000000   a message that changes while it is signed gives no key away
+mutate          campaign  5/40  rounds:8:300               random bytes written all over a ring at work
+fuzz            campaign  10/60 seconds:5:300              each fuzz target, with the address sanitizer
+volume          campaign  5/60  messages:50000:1000000     many messages on each fast runtime'
 
 # Ends a step that can't be done here.
 skip() {
@@ -132,11 +144,6 @@ step_vectors() {
         some_passed
 }
 
-step_loom() {
-    RUSTFLAGS='--cfg loom' cargo test -p shmem-layout --lib --release --locked --target-dir "$target/loom" models:: |
-        some_passed
-}
-
 # Passes a test run's output on, and fails if no test was run: its name may have changed.
 some_passed() { awk '{ print } /^test result: ok\. [1-9]/ { some = 1 } END { exit !some }'; }
 
@@ -204,18 +211,6 @@ openssl_verifies() {
     openssl dgst -sha256 -keyform DER -verify "$work/key.der" -signature "$work/signature" "$work/message"
 }
 
-# --- campaigns
-
-step_long() {
-    local runtime messages=${size:-1000000}
-    enter_work_folder
-    for runtime in native wasmtime; do
-        expect "$runtime" 0 '' ./run.sh --runtime "$runtime" --method random --messages "$messages" --out "$work/$runtime"
-        check_run "$runtime" "$work/$runtime" "$messages"
-    done
-    verdict
-}
-
 # --- the machine
 
 # Installs what steps need and this machine lacks, where that is allowed. What can't be had makes its step skip.
@@ -248,18 +243,23 @@ set_up() {
 
 passed=0 failed=0 skipped=0 logs=$target/test-logs
 
-# Runs a step in a shell of its own, quietly unless it fails.
-run_step() { # NAME MINUTES SIZE
+# Runs a step in a shell of its own, quietly unless it fails. A campaign's last line is its verdict.
+run_step() { # NAME GROUP MINUTES SIZE
     local log=$logs/$1.log began=$SECONDS rc=0
     printf '%-15s ' "$1"
-    timeout --kill-after=20 "${2}m" "$root/test.sh" --step "$1" "$3" </dev/null >"$log" 2>&1 &
+    timeout --kill-after=20 "${3}m" "$root/test.sh" --step "$1" "$4" </dev/null >"$log" 2>&1 &
     wait $! || rc=$?
     case $rc in
-        0) ((++passed)) && printf 'ok, %d s\n' $((SECONDS - began)) ;;
+        0)
+            ((++passed))
+            printf 'ok, %d s' $((SECONDS - began))
+            if [[ $2 == campaign ]]; then printf '; %s' "$(tail -n 1 "$log")"; fi
+            printf '\n'
+            ;;
         77) ((++skipped)) && tail -n 1 "$log" ;;
         *)
             ((++failed))
-            if ((SECONDS - began >= $2 * 60)); then printf 'not done after %d minutes\n' "$2" >>"$log"; fi
+            if ((SECONDS - began >= $3 * 60)); then printf 'not done after %d minutes\n' "$3" >>"$log"; fi
             printf 'FAILED, %d s; the end of %s:\n' $((SECONDS - began)) "$log"
             grep -v '^ok ' "$log" | tail -n 40 | sed 's/^/    /'
             ;;
@@ -280,29 +280,44 @@ stop_step() {
     exit "$1"
 }
 
+bad_arguments() {
+    printf 'test.sh: %s\n' "$1" >&2
+    exit 2
+}
+
 main() {
-    local name group minutes rest names=' ' groups=' ' wanted=' ' size=''
-    while read -r name group rest; do
+    local name group minutes measure rest last='' names=' ' groups=' ' wanted=' '
+    local -A measures=() sizes=()
+    while read -r name group minutes measure rest; do
         names+="$name "
-        [[ $group == asked || $groups == *" $group "* ]] || groups+="$group "
+        measures[$name]=$measure
+        [[ $groups == *" $group "* ]] || groups+="$group "
     done <<<"${steps#?}"
-    for name in "$@"; do
-        if [[ $name =~ ^[0-9]+$ && $wanted != ' ' ]]; then
-            size=$name
-        elif [[ $names$groups == *" $name "* ]]; then
-            wanted+="$name "
+    while (($#)); do
+        if [[ $1 == --* && -n $last ]]; then
+            [[ ${measures[$last]-} == "${1#--}":* ]] || bad_arguments "$last takes no $1"
+            [[ ${2-} =~ ^[0-9]+$ ]] || bad_arguments "$1 takes a number, not '${2-}'"
+            sizes[$last]=$2
+            shift
+        elif [[ "$names$groups" == *" $1 "* || $1 == long ]]; then
+            wanted+="$1 " last=$1
         else
-            printf 'test.sh: unknown step %s; the steps are%sor all of%s\n' "'$name'" "$names" "${groups% }" >&2
-            exit 2
+            bad_arguments "unknown step '$1'; the steps are${names}or all of${groups}or long"
         fi
+        shift
     done
     mkdir -p "$logs"
     trap 'stop_step 130' INT
     trap 'stop_step 143' TERM
-    if (($# == 0)); then set_up 3>&1 >"$logs/set-up.log" 2>&1 </dev/null; fi
-    while read -r name group minutes rest; do
-        if [[ $wanted == *" $name "* || $wanted == *" $group "* || ($wanted == ' ' && $group != asked) ]]; then
-            run_step "$name" "$minutes" "$size"
+    if [[ $wanted == ' ' ]]; then set_up 3>&1 >"$logs/set-up.log" 2>&1 </dev/null; fi
+    while read -r name group minutes measure rest; do
+        IFS=: read -r _ small full <<<"$measure"
+        if [[ $wanted == *' long '* && $group == campaign ]]; then
+            run_step "$name" "$group" "${minutes#*/}" "${full:-${small:-}}"
+        elif [[ -n ${sizes[$name]-} ]]; then
+            run_step "$name" "$group" "${minutes#*/}" "${sizes[$name]}"
+        elif [[ $wanted == *" $name "* || $wanted == *" $group "* || $wanted == ' ' ]]; then
+            run_step "$name" "$group" "${minutes%/*}" "${small:-}"
         fi
     done <<<"${steps#?}"
     printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped

@@ -71,6 +71,6 @@ find_wasm3() {
     export BINDGEN_EXTRA_CLANG_ARGS=${BINDGEN_EXTRA_CLANG_ARGS:-"-idirafter $(cc -print-file-name=include)"}
 }
 
-build_programs() { # CARGO_ARGUMENT...
+build_programs() { # CARGO_ARGUMENT..., -p for more than what users need
     (cd "$root" && cargo build --release --locked "${wasm3[@]}" "$@")
 }

@@ -118,7 +118,7 @@ step_wasm3() {
 
 # Real input in full: nothing lost, nothing reordered, from a file and from a pipe.
 step_input() {
-    local lines=${size:-100000}
+    local lines=$size
     local every=$((lines / 50 + 1))
     enter_work_folder
     seq -f 'message %.0f' "$lines" >"$work/input"
@@ -136,7 +136,7 @@ step_input() {
 
 step_compare() {
     enter_work_folder
-    expect 'compare' 0 '.*' ./run.sh --compare --messages "${size:-64}" --out "$work/out"
+    expect 'compare' 0 '.*' ./run.sh --compare --messages "$size" --out "$work/out"
     check 'a table for signing' grep -q signing "$work/stdout"
     check 'a table for verifying' grep -q verifying "$work/stdout"
     check 'every runtime in both' same "$(grep -cE '^ *(wasmtime|wasmi)' "$work/stdout")" 12

@@ -7,6 +7,7 @@ mod crash;
 mod pause;
 mod poison;
 mod sigbus;
+mod steps;
 mod support;
 
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Campaign {
+    /// SIGKILL at every step of every transition
+    Steps(steps::Options),
     /// Random SIGKILL of each role under load
     Crash(crash::Options),
     /// SIGSTOP of each role for up to half a minute under load
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
+        Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
         Campaign::Poison(options) => poison::run(&options),

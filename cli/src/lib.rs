@@ -6,6 +6,7 @@ mod stop;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 pub use arguments::{parse, parse_from};
@@ -89,12 +90,19 @@ pub fn finish(program: &str, result: Result<Exit, Failure>) -> ExitCode {
 /// # Errors
 /// Any other failure to write, as [`Exit::Environment`].
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_more(text).map(drop)
+}
+
+/// As [`print`], for who has more to write: `Break` once the reader has gone away.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_more(text: &str) -> Result<ControlFlow<()>, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::environment(format_args!("standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::environment(format_args!("standard output: {error}"))),
     }
 }
 

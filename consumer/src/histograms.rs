@@ -1,6 +1,7 @@
 //! Latencies per stage, in HdrHistograms of fixed bounds.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::record::{Outcome, Times};
 
@@ -48,15 +49,22 @@ impl Stage {
 }
 
 /// The latencies of one stage, in nanoseconds.
+#[derive(Serialize, Deserialize)]
 struct StageLatencies {
     /// Since the interval began.
+    #[serde(skip, default = "empty")]
     interval: Histogram<u64>,
     /// Of all intervals that ended.
+    #[serde(with = "total_as_text")]
     total: Histogram<u64>,
     out_of_order: u64,
 }
 
 /// The latencies of every stage: of the interval that runs, and of all that ended.
+///
+/// Serialized, they are the totals alone, in the order of [`Stage::ALL`]: for when an interval has just ended.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Histograms {
     stages: [StageLatencies; 4],
 }
@@ -124,6 +132,30 @@ impl Histograms {
 fn empty() -> Histogram<u64> {
     #[allow(clippy::expect_used, reason = "fails only for bounds out of order, and these are constants")]
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("legal bounds")
+}
+
+mod total_as_text {
+    use hdrhistogram::Histogram;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    use crate::histogram_text::{self, HistogramWriter};
+
+    pub fn serialize<S: Serializer>(histogram: &Histogram<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::new();
+        HistogramWriter::default().push(histogram, &mut text).map_err(ser::Error::custom)?;
+        text.serialize(serializer)
+    }
+
+    /// Other bounds than ours are refused: such a histogram could not be added to.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram<u64>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let histogram = histogram_text::parse(&text).map_err(de::Error::custom)?;
+        let bounds = |of: &Histogram<u64>| (of.low(), of.high(), of.sigfig());
+        if bounds(&histogram) != bounds(&super::empty()) {
+            return Err(de::Error::custom("a histogram has other bounds than ours"));
+        }
+        Ok(histogram)
+    }
 }
 
 #[cfg(test)]

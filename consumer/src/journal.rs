@@ -1,4 +1,6 @@
 //! The journal: one JSON object a line, one line a record, in the ring's order.
+//!
+//! Whatever the other files say of a record must stand in its line: see [`replay`](crate::replay).
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -7,6 +9,7 @@ use std::io::{self, Write};
 use cli::Method;
 use extension_engine::Status;
 use serde::Serialize;
+use shmem_layout::{HAS_FAILPOINTS, failpoint};
 
 use crate::encoding::{Encoding, push_hex};
 use crate::record::{Outcome, Record, Times};
@@ -46,6 +49,7 @@ struct Line<'a> {
     source: &'a str,
     position: u64,
     method: &'static str,
+    message_bytes: usize,
     message_sha256: &'a str,
     /// Null where there is none: the signer failed, or the method is `null`.
     signature: Option<&'a str>,
@@ -73,19 +77,29 @@ impl Journal {
         Self { file, encoding, public_key, lines: Vec::new(), text: Text::default() }
     }
 
-    /// Appends a line for each record that is one. When it returns, the kernel has the lines: killing this process loses none.
+    /// Appends a line for each record that is one, and returns their bytes. When it returns, the kernel has the lines:
+    /// killing this process loses none.
     ///
     /// All lines go out in one write, unless a signal or a pipe cuts it.
     ///
     /// # Errors
     /// The file can't be written; its last line may then lack its end. [`io::ErrorKind::BrokenPipe`]: the reader
     /// of the pipe has gone.
-    pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
+    pub fn append(&mut self, records: &[Record]) -> io::Result<u64> {
         self.lines.clear();
         for record in records.iter().filter(|record| record.outcome != Outcome::Void) {
             self.push_line(record)?;
         }
-        self.file.write_all(&self.lines)
+        if HAS_FAILPOINTS {
+            let (torn, rest) = self.lines.split_at(self.lines.len() / 2);
+            self.file.write_all(torn)?;
+            failpoint("journal: torn");
+            self.file.write_all(rest)?;
+        } else {
+            self.file.write_all(&self.lines)?;
+        }
+        failpoint("journal: appended");
+        Ok(self.lines.len() as u64)
     }
 
     fn push_line(&mut self, record: &Record) -> io::Result<()> {
@@ -99,6 +113,7 @@ impl Journal {
             source: &record.source,
             position: record.position,
             method: record.method.name(),
+            message_bytes: record.message.len(),
             message_sha256: &self.text.message_sha256,
             signature: Some(self.text.signature.as_str()).filter(|text| !text.is_empty()),
             encoding: encoding.name(),

@@ -2,10 +2,14 @@
 //!
 //! [`pipeline`] is the whole of it; [`ring_end`] is all that knows the ring. The rest knows records: verifying them,
 //! the journal of signatures, histograms and the files they end in, the summary, and the comparison of several runs.
+//!
+//! After a kill, [`resume`] goes on from the [`checkpoint`] and the journal's lines behind it.
 
+pub mod checkpoint;
 pub mod compare;
 pub mod encoding;
 pub mod hgrm;
+pub mod histogram_text;
 pub mod histograms;
 pub mod hlog;
 pub mod journal;
@@ -15,9 +19,12 @@ pub mod pipeline;
 mod progress;
 pub mod record;
 pub mod recorder;
+pub mod replay;
+pub mod resume;
 pub mod ring_end;
 pub mod summary;
 pub mod table;
+pub mod tally;
 pub mod trusted_key;
 pub mod verifier_lanes;
 pub mod verify;

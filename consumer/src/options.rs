@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use cli::Failure;
-use shmem_layout::{RingPath, STALL_SECONDS, WaitStrategy, parse_stall_after};
+use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::encoding::Encoding;
 use crate::trusted_key::TrustedKey;
@@ -51,8 +51,11 @@ pub struct Options {
 /// Writes signatures.ndjson (a line for each message), summary.json, and HdrHistogram files: a percentile
 /// distribution for each stage (queue.hgrm, sign.hgrm, verify.hgrm, end_to_end.hgrm; µs) and latency.hlog
 /// (an interval log; ms). Ends when the ring is closed and empty.
+///
+/// A consumer that was killed or stopped goes on when it is started again with the same ring and folder: each record
+/// is in the files exactly once. A folder belongs to its ring from the start (checkpoint.json says to which).
 #[derive(Parser)]
-#[command(name = "consumer", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(name = "consumer", version = VERSION, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Exit codes: 0 all verified; 1 a record failed or did not verify, or interrupted; \
     2 bad arguments; 3 environment.\n\n\
     Example: consumer --ring /dev/shm/mine/ring --out results --public-key 02ab…")]
@@ -79,7 +82,7 @@ struct Consume {
     #[arg(long)]
     ring: RingPath,
 
-    /// Folder for the results: new, or without an earlier run's files
+    /// Folder for the results: a new one, or this ring's own, to go on in
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
@@ -99,7 +102,7 @@ struct Consume {
     #[arg(long, default_value_t)]
     encoding: Encoding,
 
-    /// ndjson, or none (measurements only)
+    /// ndjson, or none (measurements only; there is nothing to go on from, so the folder must hold no earlier run)
     #[arg(long, default_value = "ndjson", value_parser = ["ndjson", "none"])]
     output: String,
 

@@ -9,11 +9,12 @@ use shmem_layout::{Consumer, RingPath, Waiting, attach};
 
 use crate::journal::Journal;
 use crate::options::Options;
-use crate::output_folder::{JOURNAL, OutputFolder};
+use crate::output_folder::OutputFolder;
 use crate::progress::Progress;
 use crate::record::Batch;
 use crate::recorder::{Ran, Recorder};
-use crate::ring_end::{Fill, Reader, answer_for, at};
+use crate::resume::{begin_or_resume, begin_without_journal};
+use crate::ring_end::{AnsweredFor, Fill, Reader, answer_for, answer_for_below, at};
 use crate::summary::Summary;
 use crate::table;
 use crate::verifier_lanes::{self, Dealer, Gatherer};
@@ -39,7 +40,8 @@ pub struct Outcome {
     pub is_interrupted: bool,
 }
 
-/// Consumes a ring until it is closed or `waiting` is stopped, and writes all files of the run.
+/// Consumes a ring until it is closed or `waiting` is stopped, and writes all files of the run; goes on with a run that
+/// was killed or stopped before.
 ///
 /// # Errors
 /// The ring, the output folder, the key or the verifier can't be used; or a file can't be written.
@@ -49,10 +51,14 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let capacity = ring.spec().message_capacity as usize;
     let plan = VerifierPlan::new(options.verifier, options.key.as_ref(), capacity)?;
     let consumer = ring.join_consumer().map_err(|error| at(path, &error))?;
-    let folder = OutputFolder::create(&options.out)?;
-    let journal = if options.has_journal { Some(folder.open_new(JOURNAL)?) } else { None };
+    // After joining: while another consumer lives, its folder is not ours to cut.
+    let folder = OutputFolder::open(&options.out)?;
+    let begin = if options.has_journal { begin_or_resume } else { begin_without_journal };
+    let mut begun = begin(&folder, &AnsweredFor::of(&consumer, path)?)?;
+    let journal = begun.journal.take();
     let journal = journal.map(|file| Journal::new(file, options.encoding, options.key.as_ref()));
-    let recorder = Recorder::begin(folder, journal, INTERVAL_NS)?;
+    let recorder = Recorder::new(folder, begun, journal, INTERVAL_NS)?;
+    answer_for_below(recorder.next_sequence(), &consumer, path)?;
 
     let mut writer = Writer { recorder, consumer: &consumer, ring: path, progress: Progress::new() };
     let reader = Reader::new(&consumer, path, waiting);
@@ -68,7 +74,7 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     };
     let files = writer.recorder.files();
     // Also after a failure: what was done is worth keeping.
-    let summary = writer.recorder.finish(&ran)?;
+    let summary = writer.recorder.finish(&ran, matches!(last, Ok(Fill::Closed)))?;
     let is_interrupted = last? == Fill::Stopped;
     let table = table::of_run(&summary, &files);
     Ok(Outcome { summary, table, is_interrupted })

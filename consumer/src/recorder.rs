@@ -1,22 +1,29 @@
-//! The one writer of a run's output: journal, histograms, interval log, and at the end the rest.
+//! The one writer of a run's output: journal, histograms, interval log, checkpoint, and at the end the rest.
+//!
+//! The order of writes is what makes a kill harmless, wherever it strikes. A line is in the journal before it is
+//! counted, so that no checkpoint counts what is not in the file. An interval is in the log before the checkpoint that
+//! counts it: one that no checkpoint counts is cut at the next start, and its records, which are counted anew from
+//! the journal, come into a later interval.
 
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use cli::{Failure, Method};
 
+use crate::checkpoint::Checkpoint;
 use crate::hgrm;
-use crate::histograms::{Histograms, Stage};
+use crate::histograms::Stage;
 use crate::hlog::IntervalLog;
 use crate::journal::Journal;
 use crate::output_folder::{self, OutputFolder};
-use crate::record::{Batch, Outcome, Record};
-use crate::summary::{Counts, FORMAT, MessageBytes, Stages, Summary};
+use crate::record::Batch;
+use crate::resume::Run;
+use crate::summary::{FORMAT, Stages, Summary};
+use crate::tally::Counted;
 use crate::verify::VerifierChoice;
-use shmem_layout::now_ns;
+use shmem_layout::{failpoint, now_ns};
 
 /// What of a run only its options tell.
 #[derive(Clone, Debug)]
@@ -33,86 +40,104 @@ pub struct Ran {
 pub struct Recorder {
     folder: OutputFolder,
     journal: Option<Journal>,
-    log: IntervalLog<File>,
-    histograms: Histograms,
-    tally: Tally,
-    started_at: SystemTime,
+    log: IntervalLog,
+    /// How far the run is.
+    run: Checkpoint,
+    /// Whether that is further than the folder's checkpoint says.
+    is_ahead: bool,
     interval_ns: u64,
-    interval_from_ns: u64,
 }
 
 impl Recorder {
-    /// A recorder for `folder`, whose interval log has a line per stage every `interval_ns`. Without a `journal`
-    /// the signatures are lost, and the summary says so.
+    /// A recorder that goes on with `run`, whose interval log has a line per stage every `interval_ns`. Without a
+    /// `journal` the signatures are lost, and the summary says so.
     ///
     /// # Errors
-    /// The interval log can't be written: as [`OutputFolder::open_new`] says.
-    pub fn begin(folder: OutputFolder, journal: Option<Journal>, interval_ns: u64) -> Result<Self, Failure> {
-        let (started_at, started_ns) = (SystemTime::now(), now_ns());
-        let file = folder.open_new(output_folder::INTERVAL_LOG)?;
-        let log =
-            IntervalLog::begin(file, started_at, started_ns).map_err(|error| log_error(&folder, &error))?;
-        Ok(Self {
-            folder,
-            journal,
-            log,
-            histograms: Histograms::new(),
-            tally: Tally::default(),
-            started_at,
-            interval_ns,
-            interval_from_ns: started_ns,
-        })
+    /// Interval log or checkpoint can't be written: environment.
+    pub fn new(
+        folder: OutputFolder,
+        run: Run,
+        journal: Option<Journal>,
+        interval_ns: u64,
+    ) -> Result<Self, Failure> {
+        let Run { checkpoint, is_ahead, log, .. } = run;
+        let log = IntervalLog::new(log, checkpoint.log_bytes, checkpoint.started_ns);
+        let mut recorder = Self { folder, journal, log, run: checkpoint, is_ahead, interval_ns };
+        if recorder.log.is_empty() {
+            let since_epoch = recorder.since_epoch();
+            recorder.log.write_header(since_epoch).map_err(|error| recorder.log_error(&error))?;
+        }
+        if is_ahead {
+            // So that a consumer that is killed again and again doesn't replay more and more.
+            recorder.end_interval(now_ns())?;
+        }
+        Ok(recorder)
+    }
+
+    /// The sequence that comes next: all before it are answered for.
+    pub fn next_sequence(&self) -> u64 {
+        self.run.tally.next_sequence
     }
 
     /// Journals and counts `batch`. When it returns `Continue`, the batch's slots may be freed. `Break`: whoever
     /// read the journal has gone, so going on is of no use.
     ///
     /// # Errors
-    /// Journal or interval log can't be written: environment.
+    /// Journal, interval log or checkpoint can't be written: environment.
     pub fn append(&mut self, batch: &Batch) -> Result<ControlFlow<()>, Failure> {
         self.tick()?;
-        match self.journal.as_mut().map_or(Ok(()), |journal| journal.append(batch.records())) {
-            Ok(()) => {}
+        match self.journal.as_mut().map_or(Ok(0), |journal| journal.append(batch.records())) {
+            Ok(bytes) => self.run.journal_bytes += bytes,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ControlFlow::Break(())),
             Err(error) => return Err(Failure::environment(format_args!("journal: {error}"))),
         }
         for record in batch.records() {
-            self.histograms.record(&record.times, record.outcome);
-            self.tally.count(record);
+            self.run.count(&Counted::from(record));
         }
-        self.tally.verify_busy_ns += batch.verify_busy_ns;
+        self.run.tally.verify_busy_ns += batch.verify_busy_ns;
+        self.is_ahead |= !batch.is_empty();
         Ok(ControlFlow::Continue(()))
     }
 
     /// Ends the interval if it is over. [`Recorder::append`] does so too; while nothing comes, somebody must.
     ///
     /// # Errors
-    /// The interval log can't be written: environment.
+    /// Interval log or checkpoint can't be written: environment.
     pub fn tick(&mut self) -> Result<(), Failure> {
         let to_ns = now_ns();
-        if to_ns - self.interval_from_ns < self.interval_ns {
+        if to_ns.saturating_sub(self.run.interval_from_ns) < self.interval_ns {
             return Ok(());
         }
         self.end_interval(to_ns)
     }
 
+    /// Ends the interval, and saves a checkpoint if anything happened in it.
     fn end_interval(&mut self, to_ns: u64) -> Result<(), Failure> {
-        let written = self.log.write_interval(&self.histograms, self.interval_from_ns, to_ns);
-        written.map_err(|error| log_error(&self.folder, &error))?;
-        self.histograms.end_interval();
-        self.interval_from_ns = to_ns;
+        let from_ns = self.run.interval_from_ns;
+        let written = self.log.write_interval(&self.run.histograms, from_ns, to_ns);
+        written.map_err(|error| self.log_error(&error))?;
+        failpoint("checkpoint: log written");
+        self.run.log_bytes = self.log.len();
+        self.run.histograms.end_interval();
+        self.run.interval_from_ns = to_ns;
+        if self.is_ahead && self.journal.is_some() {
+            self.run.save(&self.folder)?;
+            self.is_ahead = false;
+        }
         Ok(())
     }
 
-    /// Ends the run: writes the rest of the interval log, the distributions and the summary, and returns the
-    /// summary.
+    /// Ends the run: writes the rest of the interval log, the last checkpoint, the distributions and the summary, and
+    /// returns the summary. `is_finished` says whether the ring has come to its end; else the run may be resumed.
     ///
     /// # Errors
     /// A file can't be written: environment.
-    pub fn finish(mut self, ran: &Ran) -> Result<Summary, Failure> {
+    pub fn finish(mut self, ran: &Ran, is_finished: bool) -> Result<Summary, Failure> {
+        self.is_ahead |= self.run.is_finished != is_finished;
+        self.run.is_finished = is_finished;
         self.end_interval(now_ns())?;
         for stage in Stage::ALL {
-            let total = self.histograms.total(stage);
+            let total = self.run.histograms.total(stage);
             self.folder.replace(&output_folder::distribution(stage), |out| hgrm::write(total, out))?;
         }
         let summary = self.summary(ran);
@@ -133,81 +158,49 @@ impl Recorder {
     }
 
     fn summary(&self, ran: &Ran) -> Summary {
-        let tally = &self.tally;
+        let tally = &self.run.tally;
         let wall_ns = tally.last_verified_ns.saturating_sub(tally.first_written_ns.unwrap_or(u64::MAX));
-        let methods = Method::ALL.into_iter().filter(|method| tally.methods.contains(method));
+        let methods = Method::ALL.map(Method::name).into_iter().filter(|name| self.has_method(name));
         Summary {
             format: FORMAT,
             measurement_only: self.measurement_only(ran),
-            runtimes: tally.runtimes.iter().map(|name| (*name).to_owned()).collect(),
-            methods: methods.map(|method| method.name().to_owned()).collect(),
+            runtimes: tally.runtimes.clone(),
+            methods: methods.map(str::to_owned).collect(),
             verifier: ran.verifier.to_string(),
             verifier_threads: ran.verifier_threads,
             wait: ran.wait.clone(),
             message_bytes: tally.message_bytes,
             counts: tally.counts,
-            started_unix_s: self
-                .started_at
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs_f64(),
+            started_unix_s: self.since_epoch().as_secs_f64(),
+            resumed: self.run.resumed,
             wall_ns,
             messages_per_s: (wall_ns > 0).then(|| tally.counts.records as f64 * 1e9 / wall_ns as f64),
             verify_busy_ns: tally.verify_busy_ns,
-            stages: Stages::of(&self.histograms),
+            stages: Stages::of(&self.run.histograms),
         }
     }
 
     fn measurement_only(&self, ran: &Ran) -> Vec<String> {
+        // Also when it was nobody before the run was resumed.
+        let is_unverified = ran.verifier == VerifierChoice::None || self.run.tally.counts.unchecked > 0;
         let reasons = [
-            (self.tally.methods.contains(&Method::Null), "method null"),
-            (ran.verifier == VerifierChoice::None, "verifier none"),
+            (self.has_method(Method::Null.name()), "method null"),
+            (is_unverified, "verifier none"),
             (self.journal.is_none(), "output none"),
         ];
         reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason.to_owned()).collect()
     }
-}
 
-fn log_error(folder: &OutputFolder, error: &io::Error) -> Failure {
-    let path = folder.path_of(output_folder::INTERVAL_LOG);
-    Failure::environment(format_args!("output {}: {error}", path.display()))
-}
+    fn has_method(&self, name: &str) -> bool {
+        self.run.tally.methods.iter().any(|method| method == name)
+    }
 
-/// What is counted beside the histograms.
-#[derive(Default)]
-struct Tally {
-    counts: Counts,
-    methods: Vec<Method>,
-    runtimes: Vec<&'static str>,
-    message_bytes: Option<MessageBytes>,
-    first_written_ns: Option<u64>,
-    last_verified_ns: u64,
-    verify_busy_ns: u64,
-}
+    /// When the run began, on the wall clock.
+    fn since_epoch(&self) -> Duration {
+        Duration::from_nanos(self.run.started_unix_ns)
+    }
 
-impl Tally {
-    fn count(&mut self, record: &Record) {
-        *match record.outcome {
-            Outcome::Verified => &mut self.counts.verified,
-            Outcome::NotVerified => &mut self.counts.not_verified,
-            Outcome::Failed(_) | Outcome::Exhausted => &mut self.counts.failed,
-            Outcome::Unchecked => &mut self.counts.unchecked,
-            Outcome::Void => {
-                self.counts.void += 1;
-                return;
-            }
-        } += 1;
-        self.counts.records += 1;
-        if !self.methods.contains(&record.method) {
-            self.methods.push(record.method);
-        }
-        if !self.runtimes.contains(&record.runtime) {
-            self.runtimes.push(record.runtime);
-        }
-        let len = record.message.len() as u64;
-        let bytes = self.message_bytes.get_or_insert(MessageBytes { min: len, max: len, total: 0 });
-        *bytes = MessageBytes { min: bytes.min.min(len), max: bytes.max.max(len), total: bytes.total + len };
-        self.first_written_ns.get_or_insert(record.times.written_ns);
-        self.last_verified_ns = record.times.verified_ns;
+    fn log_error(&self, error: &io::Error) -> Failure {
+        self.folder.cannot_write(output_folder::INTERVAL_LOG, error)
     }
 }

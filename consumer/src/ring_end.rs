@@ -1,5 +1,6 @@
 //! The ring's end of the consumer: records come in in sequence, and are answered for and freed in sequence.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,30 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a ring says when its consumer starts: how much of it was answered for by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnsweredFor {
+    /// Which ring.
+    pub ring_id: [u8; 16],
+    /// All sequences below this one.
+    pub below: u64,
+    /// For each source, all positions below this one.
+    pub sources: BTreeMap<String, u64>,
+}
+
+impl AnsweredFor {
+    /// What the ring of `consumer` says.
+    ///
+    /// # Errors
+    /// The ring can't be looked at: environment.
+    pub fn of(consumer: &Consumer, path: &RingPath) -> Result<Self, Failure> {
+        let ring = consumer.ring();
+        let snapshot = ring.snapshot().map_err(|error| at(path, &error))?;
+        let sources = snapshot.sources.into_iter().map(|source| (source.name, source.next));
+        Ok(Self { ring_id: ring.spec().ring_id, below: consumer.first_unfreed(), sources: sources.collect() })
+    }
+}
+
 /// Answers for all records of `batch`, which must be in the journal by now, and gives their slots to the next lap.
 ///
 /// # Errors
@@ -112,6 +137,30 @@ pub fn answer_for(consumer: &Consumer, ring: &RingPath, batch: &Batch) -> Result
         match record.outcome {
             Outcome::Void => consumer.free(record.sequence),
             _ => consumer.answer_for(record.sequence, record.source_index, record.position),
+        }
+        .map_err(|error| at(ring, &error))?;
+    }
+    consumer.flush();
+    Ok(())
+}
+
+/// Answers for all records below `sequence`: they are in the journal, but a kill came before their slots were freed.
+///
+/// # Errors
+/// The ring doesn't hold them, or is damaged: environment.
+pub fn answer_for_below(sequence: u64, consumer: &Consumer, ring: &RingPath) -> Result<(), Failure> {
+    let (mut message, mut signature) = (Vec::new(), Vec::new());
+    for sequence in consumer.first_unfreed()..sequence {
+        message.clear();
+        signature.clear();
+        match consumer.try_read(sequence, &mut message, &mut signature).map_err(|error| at(ring, &error))? {
+            Some(Delivery::Record(read)) => consumer.answer_for(sequence, read.source, read.position),
+            Some(Delivery::Void) => consumer.free(sequence),
+            Some(Delivery::Closed) | None => {
+                let error =
+                    format!("sequence {sequence} is in the journal, but was never answered in the ring");
+                return Err(at(ring, &format_args!("{error}; choose another folder with --out")));
+            }
         }
         .map_err(|error| at(ring, &error))?;
     }

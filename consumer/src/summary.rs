@@ -30,13 +30,16 @@ pub struct Summary {
     pub message_bytes: Option<MessageBytes>,
     /// How many records ended how.
     pub counts: Counts,
-    /// When the consumer began: seconds since the epoch.
+    /// When the consumer began, for the first time if the run was resumed: seconds since the epoch.
     pub started_unix_s: f64,
+    /// How often the run was resumed after its consumer had been killed or stopped.
+    #[serde(default)]
+    pub resumed: u64,
     /// From the first record's writing to the last one's verification.
     pub wall_ns: u64,
     /// Records in a second of that time; `None` when there was none.
     pub messages_per_s: Option<f64>,
-    /// Time spent verifying, over all threads.
+    /// Time spent verifying, over all threads. A kill loses what was spent in the interval that it fell into.
     pub verify_busy_ns: u64,
     /// Latencies per stage.
     pub stages: Stages,

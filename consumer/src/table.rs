@@ -42,6 +42,7 @@ fn counts_line(summary: &Summary) -> String {
         (counts.failed, "FAILED"),
         (counts.unchecked, "unchecked"),
         (counts.void, "void"),
+        (summary.resumed, "× resumed"),
     ] {
         if count > 0 {
             line += &format!(", {count} {what}");

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use cli::{Failure, MethodChoice};
 use shmem_layout::{
-    MESSAGE_CAPACITY_MAX, RingPath, STALL_SECONDS, WaitStrategy, WhenFull, parse_stall_after,
+    MESSAGE_CAPACITY_MAX, RingPath, STALL_SECONDS, VERSION, WaitStrategy, WhenFull, parse_stall_after,
 };
 
 /// What a producer is asked for.
@@ -94,7 +94,7 @@ Exit codes: 0 done; 1 interrupted, or the ring was full; 2 bad arguments or inpu
 /// The messages are generated, or are the lines of --input. A producer that is started again for the same source goes
 /// on where it stopped.
 #[derive(Parser)]
-#[command(name = "producer", version, after_help = EXAMPLES)]
+#[command(name = "producer", version = VERSION, after_help = EXAMPLES)]
 struct Arguments {
     /// The ring: a path, or shm:NAME
     #[arg(long, help_heading = "Ring")]

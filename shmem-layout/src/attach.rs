@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::cells::{Cells, Memory, Ordering};
+use crate::cells::{Cells, Memory, Ordering, has_magic};
 use crate::clock;
+use crate::failpoint::failpoint;
 use crate::fault::FaultGuard;
-use crate::layout::{LAYOUT_VERSION, MAGIC, control, header};
+use crate::layout::{LAYOUT_VERSION, control, header};
 use crate::locks::Locks;
 use crate::protocol::Core;
 use crate::region::{Region, RingPath};
@@ -167,7 +168,7 @@ pub(crate) fn format(region: &Region, spec: &RingSpec) {
     for slot in 0..cells.geometry.capacity {
         cells.state(slot).store(State::free(0).0, Ordering::Relaxed);
     }
-    cells.memory.u64_at(header::MAGIC).store(MAGIC, Ordering::Release); // label: formatted
+    cells.set_magic();
 }
 
 fn memory_of(region: &Region) -> Memory {
@@ -191,6 +192,7 @@ impl Unchecked {
     /// Each refusal its own.
     pub fn open(path: &RingPath) -> Result<Self, AttachError> {
         let (region, file) = Region::open(path)?;
+        failpoint("attach: opened");
         let base = region.base().as_ptr() as usize;
         let guard = FaultGuard::new(base, region.len(), &path.to_string()).map_err(AttachError::Open)?;
         Ok(Self { region, guard: Some(guard), locks: Box::new(file) })
@@ -211,8 +213,8 @@ impl Unchecked {
             return Err(AttachError::TooShort { len });
         }
         let memory = memory_of(&self.region);
-        if memory.u64_at(header::MAGIC).load(Ordering::Acquire) != MAGIC {
-            return Err(AttachError::Magic); // label: formatted
+        if !has_magic(&memory) {
+            return Err(AttachError::Magic);
         }
         let mut header = [0_u8; header::END];
         for (bytes, word) in header.as_chunks_mut::<8>().0.iter_mut().zip(memory.payload(0, header::END / 8))
@@ -226,6 +228,7 @@ impl Unchecked {
         if spec.boot_id != clock::boot_id().map_err(AttachError::Open)? {
             return Err(AttachError::OtherBoot);
         }
+        failpoint("attach: checked");
         let cells = Cells { geometry: spec.geometry(), memory };
         let core = Core { cells, locks: self.locks, max_attempts: spec.max_attempts };
         Ok(Ring::new(spec, core, self.guard, self.region))

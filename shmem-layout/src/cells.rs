@@ -2,6 +2,9 @@
 //!
 //! In production the words are the mapped bytes (`cells/bytes.rs`); under `--cfg loom` they are loom's atomics and
 //! the futex is loom's condition variable (`cells/model.rs`). The protocol above sees no difference.
+//!
+//! Orderings go by name: `release("written: publish")` is one end of the pair *written*, which `LAYOUT.md` explains.
+//! In a model any one of them can be weakened, to see that some model notices (`./test.sh weaken`).
 
 #[cfg(not(loom))]
 mod bytes;
@@ -9,15 +12,17 @@ mod bytes;
 mod model;
 
 #[cfg(not(loom))]
-pub(crate) use bytes::Memory;
+pub(crate) use bytes::{Memory, acquire, acquire_fence, full_fence, release, release_fence};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{Ordering, fence};
+pub(crate) use loom::sync::atomic::Ordering;
 #[cfg(loom)]
-pub(crate) use model::{AtomicU32, AtomicU64, Memory};
+pub(crate) use model::{
+    AtomicU32, AtomicU64, Memory, acquire, acquire_fence, full_fence, release, release_fence,
+};
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::layout::{Geometry, control, event, slot, source};
+use crate::layout::{Geometry, MAGIC, control, event, header, slot, source};
 
 /// What a member can sleep on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +79,11 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
+    /// Makes formatted memory a ring to others.
+    pub fn set_magic(&self) {
+        self.memory.u64_at(header::MAGIC).store(MAGIC, release("formatted: format"));
+    }
+
     pub fn hint(&self, hint: Hint) -> &AtomicU64 {
         self.memory.u64_at(hint.offset())
     }
@@ -143,6 +153,11 @@ impl Cells {
             rest.copy_from_slice(&last[..rest.len()]);
         }
     }
+}
+
+/// Whether `memory` holds a ring: all of its header and its slots, if so.
+pub(crate) fn has_magic(memory: &Memory) -> bool {
+    memory.u64_at(header::MAGIC).load(acquire("formatted: attach")) == MAGIC
 }
 
 fn source_offset(index: usize) -> usize {

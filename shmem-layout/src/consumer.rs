@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cells::{Event, Ordering};
+use crate::failpoint::failpoint;
 use crate::layout::{SOURCES, slot};
 use crate::protocol::{Core, RingError};
 use crate::ring::{Ring, WaitError, WaitsFor};
@@ -174,8 +175,7 @@ impl Consumer {
     /// # Errors
     /// The ring's sequences are used up.
     pub fn answer_for(&self, sequence: u64, source: u16, position: u64) -> Result<(), RingError> {
-        let next = self.ring.cells().source_next(usize::from(source).min(SOURCES - 1));
-        next.store(position.saturating_add(1), Ordering::Release); // label: answered for
+        self.ring.core.answer_for(source, position);
         self.free(sequence)
     }
 
@@ -190,5 +190,6 @@ impl Consumer {
     /// Wakes the producers if they sleep: once after each batch.
     pub fn flush(&self) {
         self.ring.cells().notify(Event::Freed);
+        failpoint("free: announced");
     }
 }

@@ -2,6 +2,7 @@
 #![cfg_attr(loom, allow(dead_code, reason = "models use the protocol and not what maps it"))]
 
 mod cells;
+mod failpoint;
 mod layout;
 mod locks;
 mod membership;
@@ -46,6 +47,7 @@ pub use cells::Event;
 pub use clock::now_ns;
 #[cfg(not(loom))]
 pub use consumer::{Consumer, Delivery, Record};
+pub use failpoint::{HAS_FAILPOINTS, VERSION, failpoint};
 #[cfg(not(loom))]
 pub use fault::report_faults_to;
 pub use layout::{LAYOUT_VERSION, LINE, MAGIC, MEMBERS, PAGE, SOURCE_NAME_LEN, SOURCES};

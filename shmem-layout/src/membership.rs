@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::cells::{Cells, Ordering, fence};
+use crate::cells::{Cells, Ordering, release_fence};
+use crate::failpoint::failpoint;
 use crate::locks::MEMBER_BYTE;
 use crate::protocol::{Core, RingError};
 use crate::state::Owner;
@@ -98,12 +99,15 @@ impl Core {
             if !self.locks.take(MEMBER_BYTE + u64::from(index)).map_err(RingError::Locks)? {
                 continue;
             }
+            failpoint("join: locked");
             self.sweep(index);
+            failpoint("join: swept");
             let word = self.cells.member(index.into());
             let generation = (word.load(Ordering::Relaxed) as u8).wrapping_add(1);
             word.store(pack(generation, role, std::process::id()), Ordering::Relaxed);
-            // label: joined. Who sees a claim of ours sees this generation too, and not the one before.
-            fence(Ordering::Release);
+            // Who sees a claim of ours sees this generation too, and not the one before.
+            release_fence("joined: join");
+            failpoint("join: joined");
             return Ok(Owner { index, generation });
         }
         Err(match role {

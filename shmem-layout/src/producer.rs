@@ -2,6 +2,7 @@
 
 use crate::cells::{Event, Ordering};
 use crate::clock;
+use crate::failpoint::failpoint;
 use crate::layout::slot;
 use crate::protocol::Claimed;
 use crate::ring::{Ring, WaitError};
@@ -117,12 +118,16 @@ impl Producer {
         put(slot::MESSAGE_LEN, message.bytes.len() as u64);
         put(slot::INTENDED_NS, message.intended_ns);
         put(slot::WRITTEN_NS, clock::now_ns());
+        failpoint("publish: described");
         cells.store_bytes(slot, cells.geometry.message_offset(), message.bytes);
+        failpoint("publish: written");
         self.ring.core.publish(sequence);
+        failpoint("publish: published");
     }
 
     /// Wakes the signers if they sleep: once after each burst of messages.
     pub fn flush(&self) {
         self.ring.cells().notify(Event::Published);
+        failpoint("publish: announced");
     }
 }

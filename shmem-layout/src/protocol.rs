@@ -6,7 +6,8 @@
 use std::cmp;
 use std::io;
 
-use crate::cells::{Cells, Event, Hint, Ordering};
+use crate::cells::{Cells, Event, Hint, Ordering, acquire, release, release_fence};
+use crate::failpoint::failpoint;
 use crate::locks::{Locks, MEMBER_BYTE};
 use crate::state::{LAP_MAX, Owner, Stage, State};
 
@@ -142,8 +143,10 @@ impl Core {
         for _ in self.walk() {
             match self.place(sequence, self.load(sequence, Ordering::Relaxed))? {
                 Place::Here(Stage::Free, free) => {
-                    // label: freed
-                    if self.swap(sequence, free, State::new(free.lap(), stage, 0, owner), Ordering::Acquire) {
+                    let taken = State::new(free.lap(), stage, 0, owner);
+                    if self.swap(sequence, free, taken, acquire("freed: claim")) {
+                        release_fence("reused: claim");
+                        failpoint(if stage == Stage::Closed { "close: claimed" } else { "publish: claimed" });
                         // The hint stays on the end of the stream, so that everybody meets it.
                         head.store(sequence + u64::from(stage != Stage::Closed), Ordering::Relaxed);
                         return Ok(Claimed::Sequence(sequence));
@@ -183,7 +186,7 @@ impl Core {
     pub fn publish(&self, sequence: u64) {
         let lap = self.cells.geometry.lap_of(sequence);
         let state = State::new(lap, Stage::Written, 0, Owner::NOBODY);
-        self.store(sequence, state, Ordering::Release); // label: written
+        self.store(sequence, state, release("written: publish"));
     }
 
     /// Claims up to `max` records for signing and adds them to `batch`.
@@ -216,10 +219,11 @@ impl Core {
                     if tried && batch.len() > before {
                         break;
                     }
-                    // label: written
-                    if !self.swap(sequence, state, state.with(Stage::Signing, owner), Ordering::Acquire) {
+                    let taken = state.with(Stage::Signing, owner);
+                    if !self.swap(sequence, state, taken, acquire("written: claim")) {
                         continue;
                     }
+                    failpoint("claim: claimed");
                     batch.push(Claim { sequence, attempts: state.attempts() });
                     enough = tried || batch.len() - before >= max;
                     true
@@ -237,8 +241,9 @@ impl Core {
             }
         }
         if passed != start {
-            // Not a store: somebody may have brought the hint back meanwhile. label: returned
-            let _ = hint.compare_exchange(start, passed, Ordering::Acquire, Ordering::Relaxed);
+            // Not a store: somebody may have brought the hint back meanwhile.
+            let _ = hint.compare_exchange(start, passed, acquire("returned: forward"), Ordering::Relaxed);
+            failpoint("claim: hint moved");
             if let Some(first) = in_other_hands {
                 self.rewind_to_returned(first..passed)?;
             }
@@ -277,27 +282,28 @@ impl Core {
     pub fn answer(&self, claim: Claim, stage: Stage, owner: Owner) {
         let lap = self.cells.geometry.lap_of(claim.sequence);
         let state = State::new(lap, stage, claim.attempts, owner);
-        self.store(claim.sequence, state, Ordering::Release); // label: answered
+        self.store(claim.sequence, state, release("answered: answer"));
     }
 
     /// Gives a claimed record to the next signer, untried.
     pub fn give_back(&self, claim: Claim) {
         let lap = self.cells.geometry.lap_of(claim.sequence);
         let state = State::new(lap, Stage::Written, claim.attempts, Owner::NOBODY);
-        self.store(claim.sequence, state, Ordering::Release); // label: written
+        self.store(claim.sequence, state, release("written: give back"));
         self.rewind(claim.sequence);
     }
 
     /// What the consumer finds at `sequence`: its answered state, or `None` while there is none.
     pub fn answered(&self, sequence: u64) -> Result<Option<(Stage, State)>, RingError> {
-        let state = self.load(sequence, Ordering::Acquire); // label: answered
+        let state = self.load(sequence, acquire("answered: look"));
         match self.place(sequence, state)? {
             Place::Here(stage @ (Stage::Signed | Stage::Failed | Stage::Void | Stage::Closed), state) => {
                 Ok(Some((stage, state)))
             }
-            Place::Here(..) => Ok(None),
-            // Only the consumer frees: it has freed all before this one, and not this one.
-            Place::NotYet(_) | Place::Passed { .. } => {
+            // Not yet: a consumer that reads ahead of what it frees has read the whole ring.
+            Place::Here(..) | Place::NotYet(_) => Ok(None),
+            // Only the consumer frees, and it has not freed this one.
+            Place::Passed { .. } => {
                 Err(RingError::Damaged { slot: self.cells.geometry.slot_of(sequence), state: state.0 })
             }
         }
@@ -309,9 +315,15 @@ impl Core {
         if lap >= LAP_MAX {
             return Err(RingError::Exhausted);
         }
-        self.store(sequence, State::free(lap + 1), Ordering::Release); // label: freed
+        self.store(sequence, State::free(lap + 1), release("freed: free"));
+        failpoint("free: freed");
         self.cells.hint(Hint::Tail).store(sequence + 1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// A slot's state, whose owner's life is asked for next: in the generation that has claimed the slot, or a later one.
+    pub fn load_to_judge(&self, slot: u64) -> State {
+        State(self.cells.state(slot).load(acquire("joined: judge")))
     }
 
     /// Whether `owner` is gone for good: its byte is free, or its index is somebody else's by now.
@@ -329,7 +341,7 @@ impl Core {
         let mut judged: Option<(Owner, bool)> = None;
         let mut sequence = self.cells.hint(Hint::Tail).load(Ordering::Relaxed);
         for _ in self.walk() {
-            let state = self.load(sequence, Ordering::Acquire); // label: joined
+            let state = self.load_to_judge(self.cells.geometry.slot_of(sequence));
             match self.place(sequence, state)? {
                 Place::Here(Stage::Free, _) => {
                     // Nobody honest moves the hint beyond it, but from there on producers would leave a hole behind.
@@ -370,7 +382,7 @@ impl Core {
     pub fn sweep(&self, index: u8) -> Recovered {
         let mut recovered = Recovered::default();
         for slot in 0..self.cells.geometry.capacity {
-            let state = State(self.cells.state(slot).load(Ordering::Acquire));
+            let state = self.load_to_judge(slot);
             if state.owner().index == index && matches!(state.stage(), Some(Stage::Writing | Stage::Signing))
             {
                 self.take_over(self.cells.geometry.sequence(state.lap(), slot), state, &mut recovered);
@@ -386,8 +398,10 @@ impl Core {
         let Some(stage) = state.stage() else { return };
         let (stage, attempts) = self.after_death(stage, state.attempts());
         let next = State::new(state.lap(), stage, attempts, Owner::NOBODY);
-        // label: written, answered. What the dead one stored must not come after what follows.
-        if self.swap(sequence, state, next, Ordering::Release) {
+        failpoint("takeover: judged");
+        // What the dead one stored must not come after what follows.
+        if self.swap(sequence, state, next, release("written, answered: takeover")) {
+            failpoint("takeover: taken");
             match stage {
                 Stage::Void => recovered.voided += 1,
                 Stage::Failed => recovered.failed += 1,
@@ -411,10 +425,13 @@ impl Core {
     /// Brings the signers' hint back to `sequence` if it is beyond it.
     fn rewind(&self, sequence: u64) {
         // Always, and not only if a load finds the hint beyond: that load could be of an old value.
-        self.cells.hint(Hint::Sign).fetch_min(sequence, Ordering::Release); // label: returned
+        self.cells.hint(Hint::Sign).fetch_min(sequence, release("returned: back"));
     }
 
     fn announce(&self, recovered: &Recovered) {
+        if *recovered != Recovered::default() {
+            failpoint("takeover: done");
+        }
         if recovered.returned > 0 {
             self.cells.notify(Event::Published);
         }

@@ -1,6 +1,7 @@
 //! A checked ring, and what anybody may do with it who holds no role.
 
 use crate::cells::{Cells, Event};
+use crate::failpoint::failpoint;
 use crate::fault::FaultGuard;
 use crate::membership::{JoinError, Member, Role};
 use crate::protocol::{Claimed, Core, Recovered, RingError};
@@ -94,6 +95,7 @@ impl Ring {
     /// Stopped while waiting for a slot, or the ring itself.
     pub fn close(&self, waiting: &Waiting) -> Result<bool, WaitError> {
         let outcome = self.wait_for_slot(Stage::Closed, Owner::NOBODY, waiting)?;
+        failpoint("close: closed");
         for event in [Event::Published, Event::Signed, Event::Freed] {
             self.cells().notify(event);
         }

@@ -1,6 +1,9 @@
 //! The signer's end: claim, read once, answer in place.
 
+use std::ptr;
+
 use crate::cells::{Event, Ordering};
+use crate::failpoint::{failpoint, protect_pages};
 use crate::layout::slot;
 use crate::protocol::{Claim, Core, Found};
 use crate::ring::{Ring, WaitError, WaitsFor};
@@ -106,7 +109,10 @@ impl Signer {
     pub fn copy_message(&self, claim: &Claim, into: &mut [u8]) {
         let cells = self.ring.cells();
         assert!(into.len() <= cells.geometry.message_capacity, "longer than a slot's message");
-        cells.load_bytes(cells.geometry.slot_of(claim.sequence), cells.geometry.message_offset(), into);
+        let slot = cells.geometry.slot_of(claim.sequence);
+        cells.load_bytes(slot, cells.geometry.message_offset(), into);
+        self.protect_message(slot, true);
+        failpoint("sign: copied");
     }
 
     /// Writes the answer beside the message and publishes it, without waking anybody: see [`Signer::flush`].
@@ -127,14 +133,19 @@ impl Signer {
         put(slot::GENERATION_AND_RUNTIME, u64::from(answer.runtime) << 32 | u64::from(answer.generation));
         let status = u64::from(answer.status.cast_unsigned());
         put(slot::STATUS_AND_SIGNATURE_LEN, (answer.signature.len() as u64) << 32 | status);
+        failpoint("sign: described");
         cells.store_bytes(slot, slot::SIGNATURE, answer.signature);
+        failpoint("sign: written");
+        self.protect_message(slot, false);
         let stage = if answer.status == 0 { Stage::Signed } else { Stage::Failed };
         self.ring.core.answer(claim, stage, self.owner);
         self.held -= 1;
+        failpoint("sign: answered");
     }
 
     /// Gives a claimed record to the next signer, as if it had not been claimed.
     pub fn give_back(&mut self, claim: Claim) {
+        self.protect_message(self.ring.cells().geometry.slot_of(claim.sequence), false);
         self.ring.core.give_back(claim);
         self.held -= 1;
         self.ring.cells().notify(Event::Published);
@@ -143,5 +154,13 @@ impl Signer {
     /// Wakes the consumer if it sleeps: once after each batch.
     pub fn flush(&self) {
         self.ring.cells().notify(Event::Signed);
+        failpoint("sign: announced");
+    }
+
+    /// For a test that has this process die if it reads a message twice.
+    fn protect_message(&self, slot: u64, is_protected: bool) {
+        let cells = self.ring.cells();
+        let message = cells.slot_word(slot, cells.geometry.message_offset());
+        protect_pages(ptr::from_ref(message).cast(), cells.geometry.message_capacity, is_protected);
     }
 }

@@ -10,12 +10,16 @@ use crate::state::{Owner, Stage, State};
 /// What a ring holds at one moment, as far as a moment can be had while others go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The first sequence that may be unclaimed.
+    /// The hint at the first sequence that may be unclaimed.
     pub head: u64,
-    /// The first sequence that may wait for a signer.
+    /// The hint at the first sequence that may wait for a signer.
     pub sign: u64,
-    /// The first sequence that the consumer has not freed.
+    /// The hint at the first sequence that the consumer has not freed.
     pub tail: u64,
+    /// The first sequence that nobody has claimed, from the slots.
+    pub first_unclaimed: u64,
+    /// The first sequence that the consumer has not freed, from the slots.
+    pub first_unfreed: u64,
     /// Slots in each stage, in the order of [`Stage::ALL`].
     pub slots: [u64; 8],
     /// Slots with a state that no honest member writes.
@@ -57,7 +61,7 @@ impl Core {
     pub fn held(&self) -> Result<Vec<Held>, RingError> {
         let mut held = Vec::new();
         for slot in 0..self.cells.geometry.capacity {
-            let state = State(self.cells.state(slot).load(Ordering::Acquire));
+            let state = self.load_to_judge(slot);
             let Some(stage @ (Stage::Writing | Stage::Signing)) = state.stage() else { continue };
             let (after, _) = self.after_death(stage, state.attempts());
             held.push(Held {
@@ -93,6 +97,8 @@ impl Ring {
             head: hint(Hint::Head),
             sign: hint(Hint::Sign),
             tail: hint(Hint::Tail),
+            first_unclaimed: self.core.first_unclaimed(),
+            first_unfreed: self.core.first_unfreed(),
             slots,
             damaged,
             held: self.held()?,

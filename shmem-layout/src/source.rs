@@ -3,7 +3,8 @@
 //! A source is a name. Its entry holds an id made of the name, the name itself (for people), and `next`, the position
 //! after the last one that the consumer has answered for, which the consumer alone writes, before it frees.
 
-use crate::cells::{Cells, Ordering, fence};
+use crate::cells::{Cells, Ordering, acquire, acquire_fence};
+use crate::failpoint::failpoint;
 use crate::layout::{SOURCE_NAME_LEN, SOURCES, slot};
 use crate::locks::SOURCE_BYTE;
 use crate::membership::JoinError;
@@ -38,6 +39,7 @@ impl Core {
             if !self.locks.take(SOURCE_BYTE + index as u64).map_err(RingError::Locks)? {
                 return Err(JoinError::SourceTaken { name: name.into() });
             }
+            failpoint("join: source locked");
             let mut bytes = [0; SOURCE_NAME_LEN];
             bytes[..name.len()].copy_from_slice(name.as_bytes());
             for (word, chunk) in bytes.as_chunks::<8>().0.iter().enumerate() {
@@ -49,6 +51,13 @@ impl Core {
         Err(JoinError::NoSource(SOURCES))
     }
 
+    /// Notes that the record at `position` of `source` is answered for. Relaxed: the free that follows is what shows it.
+    pub fn answer_for(&self, source: u16, position: u64) {
+        let next = self.cells.source_next(usize::from(source).min(SOURCES - 1));
+        next.store(position.saturating_add(1), Ordering::Relaxed);
+        failpoint("free: answered for");
+    }
+
     /// The position that a producer of source `index` goes on from: behind all that the ring holds and all that
     /// the consumer has answered for.
     ///
@@ -56,22 +65,21 @@ impl Core {
     pub fn resume_position(&self, index: u16) -> u64 {
         let held =
             (0..self.cells.geometry.capacity).filter_map(|slot| self.position_after(slot, index)).max();
-        // label: answered for
-        held.unwrap_or(0).max(self.cells.source_next(index.into()).load(Ordering::Acquire))
+        held.unwrap_or(0).max(self.cells.source_next(index.into()).load(Ordering::Relaxed))
     }
 
     /// The position after the record in `slot`, if that is one of source `index`.
     fn position_after(&self, slot: u64, index: u16) -> Option<u64> {
         loop {
-            let state = State(self.cells.state(slot).load(Ordering::Acquire)); // label: written
+            let state = State(self.cells.state(slot).load(acquire("written: position")));
             let stage = state.stage()?;
             if !matches!(stage, Stage::Written | Stage::Signing | Stage::Signed | Stage::Failed) {
                 return None;
             }
             let word = |offset| self.cells.slot_word(slot, offset).load(Ordering::Relaxed);
             let (source, position) = (word(slot::SOURCE_AND_METHOD) as u16, word(slot::POSITION));
-            // Words of two laps make no record: the fence keeps the second look at the lap behind them.
-            fence(Ordering::Acquire);
+            // Words of two laps make no record: who has seen one of the next lap sees that lap.
+            acquire_fence("reused: position");
             if State(self.cells.state(slot).load(Ordering::Relaxed)).lap() == state.lap() {
                 return (source == index).then(|| position.saturating_add(1));
             }

@@ -7,6 +7,7 @@
 )]
 
 mod refusals;
+mod stalls;
 mod stream;
 mod takeover;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::cells::{Cells, Event, Ordering, fence};
+use crate::cells::{Cells, Event, Ordering, acquire, full_fence, release};
 use crate::stall::STALL_AFTER;
 
 /// No sleep is longer: a member killed between its change and its wake leaves a wake undone.
@@ -126,13 +126,13 @@ pub fn parse_stall_after(text: &str) -> Result<Duration, String> {
 impl Cells {
     /// Tells whoever sleeps on `event` that a state word has changed. A system call only if somebody sleeps.
     pub(crate) fn notify(&self, event: Event) {
-        // label: sleeping. Either this sees the flag, or the sleeper sees the state word changed before.
-        fence(Ordering::SeqCst);
+        // Either this sees the flag, or the sleeper sees the state word changed before.
+        full_fence("sleeping: change");
         let waiters = self.event_waiters(event);
         if waiters.load(Ordering::Relaxed) != 0 {
             waiters.store(0, Ordering::Relaxed);
-            // label: woken. Who reads this count sets the flag after it was cleared, not before.
-            self.event_counter(event).fetch_add(1, Ordering::Release);
+            // Who reads this count sets the flag after it was cleared, not before.
+            self.event_counter(event).fetch_add(1, release("woken: count"));
             self.memory.wake(event);
         }
     }
@@ -179,9 +179,9 @@ impl Cells {
     /// Sleeps on `event` unless `attempt` gives a value once the flag is set.
     pub(crate) fn sleep_unless<T>(&self, event: Event, attempt: impl FnOnce() -> Option<T>) -> Option<T> {
         // In this order: a counter read after the flag was set could be newer than the clearing of that flag.
-        let expected = self.event_counter(event).load(Ordering::Acquire); // label: woken
+        let expected = self.event_counter(event).load(acquire("woken: sleeper"));
         self.event_waiters(event).store(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // label: sleeping
+        full_fence("sleeping: sleeper");
         let value = attempt();
         if value.is_none() {
             self.memory.sleep(event, expected, SLEEP_LIMIT);

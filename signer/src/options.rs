@@ -10,7 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
 use cli::{Failure, Method};
 use extension_engine::Runtime;
-use shmem_layout::{RingPath, STALL_SECONDS, WaitStrategy, parse_stall_after};
+use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::KeySource;
 
@@ -71,7 +71,7 @@ pub struct WorkOptions {
 }
 
 #[derive(Parser)]
-#[command(name = "signer", version, about = "Signs the messages in a ring in place")]
+#[command(name = "signer", version = VERSION, about = "Signs the messages in a ring in place")]
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,

@@ -43,6 +43,9 @@ const SOURCE: &str = "alpha";
 /// How long a round may take.
 const BOUND: Duration = Duration::from_secs(60);
 
+/// How many complaints are told in words.
+const TOLD_MAX: usize = 10;
+
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Runs the campaign.
@@ -122,11 +125,12 @@ impl Round {
         }
         let Self { site, guilty, complaints, totals, .. } = self;
         if !complaints.is_empty() {
-            for complaint in &complaints {
+            for complaint in complaints.iter().take(TOLD_MAX) {
                 session.complain(complaint);
             }
             drop((producer, consumer));
-            session.say(format_args!("guilty: {guilty:?}; {}", site.keep()));
+            let (count, kept) = (complaints.len(), site.keep());
+            session.say(format_args!("{count} complaints in all; guilty: {guilty:?}; {kept}"));
         }
         Ok((totals, deaths))
     }

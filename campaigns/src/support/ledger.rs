@@ -39,8 +39,8 @@ impl Ledger {
             let mut out = BufWriter::new(File::create(&ledger.path)?);
             for position in 0..lines {
                 let width = rng.within(sizes.clone()) as usize;
-                let text = format!("{source} {position} {:x} ", rng.next() as u32);
-                writeln!(out, "{text:.<width$}")?;
+                let line = format!("{source} {position} {:x} ", rng.next() as u32);
+                writeln!(out, "{line:.<width$}")?;
             }
             out.flush()
         };
@@ -76,6 +76,11 @@ pub struct LedgerReader<'a> {
 }
 
 impl LedgerReader<'_> {
+    /// The position of the line that comes next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The line at `position`, which must not be before one that was read; `None` beyond the end.
     ///
     /// # Errors

@@ -38,11 +38,26 @@ impl Process {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         said: PathBuf,
     ) -> Result<Self, Failure> {
+        Self::start_with(name, program, arguments, said, &[])
+    }
+
+    /// As [`Process::start`], with more variables in its environment.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start_with(
+        name: impl Display,
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        said: PathBuf,
+        environment: &[(String, String)],
+    ) -> Result<Self, Failure> {
         let name = name.to_string();
         let cant = |error: io::Error| Failure::environment(format_args!("can't start {name}: {error}"));
         let stderr = OpenOptions::new().append(true).create(true).open(&said).map_err(cant)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor locks.
         unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
         let child = command.spawn().map_err(cant)?;

@@ -1,5 +1,6 @@
 //! Where a run happens: a folder for its files, a private one for its ring, and a key.
 
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +19,7 @@ pub struct Site {
     files: TempDir,
     rings: TempDir,
     public_key: String,
+    environment: HashMap<&'static str, Vec<(String, String)>>,
 }
 
 impl Site {
@@ -41,10 +43,26 @@ impl Site {
         let files = builder.permissions(private()).tempdir().map_err(cant)?;
         let rings = builder.permissions(private()).tempdir_in(place).map_err(cant)?;
         let programs = session.program("");
-        let mut site = Self { session_programs: programs, files, rings, public_key: String::new() };
+        let mut site = Self {
+            session_programs: programs,
+            files,
+            rings,
+            public_key: String::new(),
+            environment: HashMap::new(),
+        };
         site.public_key =
             site.run("signer", &["keygen".into(), site.path("key").display().to_string()])?.stdout;
         Ok(site)
+    }
+
+    /// Adds a variable to the environment of each `program` that is started from now on.
+    pub fn set_for(&mut self, program: &'static str, name: &str, value: String) {
+        self.environment.entry(program).or_default().push((name.to_owned(), value));
+    }
+
+    /// Forgets all variables that were added.
+    pub fn unset_all(&mut self) {
+        self.environment.clear();
     }
 
     /// The path of a file of the run.
@@ -135,7 +153,19 @@ impl Site {
         let ring = ["--ring".to_owned(), self.ring().display().to_string()];
         let arguments = ring.iter().chain(first).chain(more);
         let said = self.path(&format!("{name}.said"));
-        Process::start(name, &self.session_programs.join(program), arguments, said)
+        let environment = self.environment.get(program).map_or(&[][..], Vec::as_slice);
+        Process::start_with(name, &self.session_programs.join(program), arguments, said, environment)
+    }
+
+    /// Starts a `ringctl close`.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn closer(&self) -> Result<Process, Failure> {
+        let environment = self.environment.get("ringctl").map_or(&[][..], Vec::as_slice);
+        let arguments = ["close".to_owned(), self.ring().display().to_string()];
+        let program = self.session_programs.join("ringctl");
+        Process::start_with("ringctl", &program, arguments, self.path("ringctl.said"), environment)
     }
 
     /// Keeps the folders, for somebody to look at what went wrong in them; says where they are.

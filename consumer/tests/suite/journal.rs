@@ -43,6 +43,7 @@ fn a_line_says_everything_about_its_record() {
         "source": "generator",
         "position": 40,
         "method": "ecdsa",
+        "message_bytes": 9,
         "message_sha256": "74f2bab0f7b496db35967b365a4bedc0f6378888dea671ec307ee99e677fe21d",
         "signature": signature,
         "encoding": "hex",

@@ -6,40 +6,33 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use cli::{Exit, Method};
 use consumer::encoding::Encoding;
 use consumer::histograms::Stage;
 use consumer::journal::Journal;
-use consumer::output_folder::{INTERVAL_LOG, JOURNAL, OutputFolder, SUMMARY, distribution};
+use consumer::output_folder::{CHECKPOINT, INTERVAL_LOG, JOURNAL, OutputFolder, SUMMARY, distribution};
 use consumer::record::{Batch, Outcome};
-use consumer::recorder::{Ran, Recorder};
+use consumer::recorder::Recorder;
+use consumer::resume::{begin_or_resume, begin_without_journal};
+use consumer::ring_end::AnsweredFor;
 use consumer::summary::{Latencies, Summary};
 use consumer::table;
 use consumer::verify::VerifierChoice;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 
+use crate::run::{EVERY_BATCH_NS, NEVER_NS, logged, ran, recorder};
 use crate::signed;
 
-const EVERY_BATCH_NS: u64 = 0;
-const NEVER_NS: u64 = u64::MAX;
-
-fn ran(verifier: VerifierChoice) -> Ran {
-    Ran { verifier, verifier_threads: 1, wait: "adaptive".to_owned() }
-}
-
-/// Records `batches` into `path` and returns the summary.
-fn record(path: &Path, interval_ns: u64, batches: &[Batch]) -> Summary {
-    let folder = OutputFolder::create(path).unwrap();
-    let journal = Journal::new(folder.open_new(JOURNAL).unwrap(), Encoding::Hex, None);
-    let mut recorder = Recorder::begin(folder, Some(journal), interval_ns).unwrap();
-    for batch in batches {
+/// Records `batches` into `path`, one after the other, and returns the summary.
+fn record(path: &Path, interval_ns: u64, mut batches: Vec<Batch>) -> Summary {
+    let mut recorder = recorder(path, &AnsweredFor::default(), interval_ns);
+    let records = batches.iter_mut().flat_map(Batch::records_mut);
+    records.zip(0..).for_each(|(record, sequence)| record.sequence = sequence);
+    for batch in &batches {
         assert_eq!(recorder.append(batch).unwrap(), ControlFlow::Continue(()));
     }
     let files = recorder.files();
-    let summary = recorder.finish(&ran(VerifierChoice::Secp256k1)).unwrap();
+    let summary = recorder.finish(&ran(VerifierChoice::Secp256k1), true).unwrap();
     assert!(files.len() == 7 && files.iter().all(|file| file.exists()), "{files:?}");
     summary
 }
@@ -54,26 +47,6 @@ fn with_outcomes(outcomes: &[Outcome]) -> Batch {
     batch
 }
 
-/// The values of each stage that the interval log adds up to.
-fn logged(path: &Path) -> [Histogram<u64>; 4] {
-    let mut totals = Stage::ALL.map(|_| Histogram::new_with_bounds(1, 3_600_000_000_000, 3).unwrap());
-    let text = fs::read_to_string(path.join(INTERVAL_LOG)).unwrap();
-    for line in text.lines().filter(|line| !line.starts_with(['#', '"'])) {
-        let fields: Vec<_> = line.split(',').collect();
-        let stage = match fields.as_slice() {
-            [tag, _, _, _, _] => {
-                Stage::ALL.into_iter().find(|stage| *tag == format!("Tag={}", stage.name())).unwrap()
-            }
-            [_, _, _, _] => Stage::EndToEnd,
-            _ => panic!("{line}"),
-        };
-        let bytes = STANDARD.decode(fields.last().unwrap()).unwrap();
-        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
-        totals[stage as usize].add(histogram).unwrap();
-    }
-    totals
-}
-
 #[test]
 fn every_record_is_counted_once_and_by_its_outcome() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +58,7 @@ fn every_record_is_counted_once_and_by_its_outcome() {
         Outcome::Unchecked,
         Outcome::Void,
     ];
-    let summary = record(folder.path(), NEVER_NS, &[with_outcomes(&outcomes), with_outcomes(&outcomes)]);
+    let summary = record(folder.path(), NEVER_NS, vec![with_outcomes(&outcomes), with_outcomes(&outcomes)]);
     let counts = summary.counts;
     assert_eq!(
         [counts.records, counts.verified, counts.not_verified, counts.failed, counts.unchecked, counts.void],
@@ -98,7 +71,7 @@ fn every_record_is_counted_once_and_by_its_outcome() {
 #[test]
 fn the_summary_on_disk_is_the_one_returned() {
     let folder = tempfile::tempdir().unwrap();
-    let summary = record(folder.path(), NEVER_NS, &[with_outcomes(&[Outcome::Verified; 100])]);
+    let summary = record(folder.path(), NEVER_NS, vec![with_outcomes(&[Outcome::Verified; 100])]);
     let text = fs::read_to_string(folder.path().join(SUMMARY)).unwrap();
     assert_eq!(text, format!("{}\n", serde_json::to_string_pretty(&summary).unwrap()));
     assert_eq!(serde_json::from_str::<Summary>(&text).unwrap().counts, summary.counts);
@@ -120,7 +93,7 @@ fn a_bad_or_failed_record_makes_the_run_exit_1() {
         (Outcome::Exhausted, Exit::Failed),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let summary = record(folder.path(), NEVER_NS, &[with_outcomes(&[Outcome::Verified, outcome])]);
+        let summary = record(folder.path(), NEVER_NS, vec![with_outcomes(&[Outcome::Verified, outcome])]);
         assert_eq!(summary.exit(), exit, "{outcome:?}");
     }
 }
@@ -129,8 +102,8 @@ fn a_bad_or_failed_record_makes_the_run_exit_1() {
 fn intervals_lose_no_value_on_their_way_into_the_log() {
     for interval_ns in [EVERY_BATCH_NS, NEVER_NS] {
         let folder = tempfile::tempdir().unwrap();
-        let batches: Vec<_> = (0..9).map(|_| with_outcomes(&[Outcome::Verified; 11])).collect();
-        let summary = record(folder.path(), interval_ns, &batches);
+        let batches = (0..9).map(|_| with_outcomes(&[Outcome::Verified; 11])).collect();
+        let summary = record(folder.path(), interval_ns, batches);
         for (stage, logged) in Stage::ALL.into_iter().zip(logged(folder.path())) {
             let latencies = summary.stages.get(stage);
             assert_eq!(logged.len(), 99, "{stage:?}");
@@ -146,7 +119,7 @@ fn intervals_lose_no_value_on_their_way_into_the_log() {
 #[test]
 fn the_logs_header_has_what_other_readers_look_for() {
     let folder = tempfile::tempdir().unwrap();
-    record(folder.path(), NEVER_NS, &[with_outcomes(&[Outcome::Verified])]);
+    record(folder.path(), NEVER_NS, vec![with_outcomes(&[Outcome::Verified])]);
     let text = fs::read_to_string(folder.path().join(INTERVAL_LOG)).unwrap();
     assert!(text.starts_with("#[Histogram log format version 1.3]\n"));
     for part in
@@ -162,7 +135,7 @@ fn the_logs_header_has_what_other_readers_look_for() {
 #[test]
 fn an_empty_run_leaves_valid_empty_files() {
     let folder = tempfile::tempdir().unwrap();
-    let summary = record(folder.path(), NEVER_NS, &[]);
+    let summary = record(folder.path(), NEVER_NS, vec![]);
     assert_eq!((summary.exit(), summary.counts.records, summary.messages_per_s), (Exit::Done, 0, None));
     assert_eq!(fs::read(folder.path().join(JOURNAL)).unwrap(), b"");
     for stage in Stage::ALL {
@@ -178,7 +151,7 @@ fn an_empty_run_leaves_valid_empty_files() {
 #[test]
 fn a_stage_nobody_went_through_shows_no_percentiles() {
     let folder = tempfile::tempdir().unwrap();
-    let summary = record(folder.path(), NEVER_NS, &[with_outcomes(&[Outcome::Unchecked; 5])]);
+    let summary = record(folder.path(), NEVER_NS, vec![with_outcomes(&[Outcome::Unchecked; 5])]);
     let table = table::of_run(&summary, &[folder.path().join(SUMMARY)]);
     let row = |name: &str| {
         let line = table.lines().find(|line| line.starts_with(name)).unwrap();
@@ -192,22 +165,24 @@ fn a_stage_nobody_went_through_shows_no_percentiles() {
 #[test]
 fn a_run_for_measurements_is_marked_so() {
     let folder = tempfile::tempdir().unwrap();
-    let output = OutputFolder::create(folder.path()).unwrap();
-    let mut recorder = Recorder::begin(output, None, NEVER_NS).unwrap();
+    let output = OutputFolder::open(folder.path()).unwrap();
+    let run = begin_without_journal(&output, &AnsweredFor::default()).unwrap();
+    let mut recorder = Recorder::new(output, run, None, EVERY_BATCH_NS).unwrap();
     let _ = recorder.append(&signed::batch(&[Method::Null, Method::Schnorr])).unwrap();
-    let summary = recorder.finish(&ran(VerifierChoice::None)).unwrap();
+    let summary = recorder.finish(&ran(VerifierChoice::None), true).unwrap();
+    assert!(!folder.path().join(CHECKPOINT).exists(), "nothing to resume from");
     assert_eq!(summary.measurement_only, ["method null", "verifier none", "output none"]);
     assert!(table::of_run(&summary, &[]).contains("for measurements only: verifier none\n"));
 
     let folder = tempfile::tempdir().unwrap();
-    let summary = record(folder.path(), NEVER_NS, &[with_outcomes(&[Outcome::Verified])]);
+    let summary = record(folder.path(), NEVER_NS, vec![with_outcomes(&[Outcome::Verified])]);
     assert!(summary.measurement_only.is_empty());
 }
 
 #[test]
 fn both_methods_together_are_called_random() {
     let folder = tempfile::tempdir().unwrap();
-    let summary = record(folder.path(), NEVER_NS, &[signed::batch(&[Method::Schnorr, Method::Ecdsa])]);
+    let summary = record(folder.path(), NEVER_NS, vec![signed::batch(&[Method::Schnorr, Method::Ecdsa])]);
     assert_eq!((summary.method().as_str(), summary.runtimes), ("random", vec!["native".to_owned()]));
 }
 
@@ -215,9 +190,10 @@ fn both_methods_together_are_called_random() {
 fn a_journal_without_a_reader_ends_the_run_quietly_and_a_full_disk_does_not() {
     let begin = |file: File| {
         let folder = tempfile::tempdir().unwrap();
-        let output = OutputFolder::create(folder.path()).unwrap();
+        let output = OutputFolder::open(folder.path()).unwrap();
+        let run = begin_or_resume(&output, &AnsweredFor::default()).unwrap();
         let journal = Journal::new(file, Encoding::Hex, None);
-        (Recorder::begin(output, Some(journal), NEVER_NS).unwrap(), folder)
+        (Recorder::new(output, run, Some(journal), NEVER_NS).unwrap(), folder)
     };
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);

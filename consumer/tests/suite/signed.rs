@@ -4,6 +4,7 @@ use cli::Method;
 use consumer::record::{Batch, Record, Times};
 use consumer::trusted_key::TrustedKey;
 use secp256k1::{Keypair, Message, SecretKey};
+use sha2::{Digest, Sha256};
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -36,18 +37,19 @@ pub fn fill(record: &mut Record, sequence: u64, method: Method) {
 
 /// Signs the record's message as its method has it.
 pub fn sign(record: &mut Record) {
-    record.hash_message();
-    record.signature = match record.method {
+    record.signature = signature(record.method, &record.message);
+}
+
+/// The signature of `message` as `method` has it.
+pub fn signature(method: Method, message: &[u8]) -> Vec<u8> {
+    match method {
         Method::Ecdsa => {
-            let digest = Message::from_digest(record.message_sha256);
+            let digest = Message::from_digest(Sha256::digest(message).into());
             secp256k1::ecdsa::sign(digest, &keypair().secret_key()).serialize_compact().to_vec()
         }
-        Method::Schnorr => {
-            secp256k1::schnorr::sign_no_aux_rand(&record.message, &keypair()).to_byte_array().to_vec()
-        }
+        Method::Schnorr => secp256k1::schnorr::sign_no_aux_rand(message, &keypair()).to_byte_array().to_vec(),
         Method::Null => Vec::new(),
-    };
-    record.message_sha256 = [0; 32];
+    }
 }
 
 /// A batch of `methods`' records, in that order, from sequence 0.

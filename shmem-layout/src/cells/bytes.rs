@@ -2,12 +2,42 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use rustix::thread::futex;
 
 use super::Event;
+
+/// A store's end of the pair that `label` names.
+#[inline(always)]
+pub(crate) const fn release(_label: &'static str) -> Ordering {
+    Ordering::Release
+}
+
+/// A load's end of the pair that `label` names.
+#[inline(always)]
+pub(crate) const fn acquire(_label: &'static str) -> Ordering {
+    Ordering::Acquire
+}
+
+/// As [`release`], for the stores that follow.
+#[inline(always)]
+pub(crate) fn release_fence(_label: &'static str) {
+    fence(Ordering::Release);
+}
+
+/// As [`acquire`], for the loads before.
+#[inline(always)]
+pub(crate) fn acquire_fence(_label: &'static str) {
+    fence(Ordering::Acquire);
+}
+
+/// Keeps the loads that follow behind the stores before.
+#[inline(always)]
+pub(crate) fn full_fence(_label: &'static str) {
+    fence(Ordering::SeqCst);
+}
 
 /// A word of message or signature: an atomic, for a peer may write it at any time, and read and written relaxed.
 pub(crate) type PayloadWord = AtomicU64;

@@ -6,6 +6,7 @@
 //! first: any two of its accesses depend on each other, and being relaxed it orders nothing else.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use loom::cell::UnsafeCell;
@@ -13,7 +14,45 @@ use loom::sync::atomic::{self, Ordering};
 use loom::sync::{Condvar, Mutex};
 
 use super::{Event, Hint};
-use crate::layout::{Geometry, control, event, slot};
+use crate::layout::{Geometry, control, event, header, slot, source};
+
+/// The one end of a pair that is left out, for a model to notice.
+static WEAKENED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("RINGSEAL_WEAKEN").ok());
+
+fn is_weakened(label: &str) -> bool {
+    WEAKENED.as_deref() == Some(label)
+}
+
+/// A store's end of the pair that `label` names.
+pub(crate) fn release(label: &'static str) -> Ordering {
+    if is_weakened(label) { Ordering::Relaxed } else { Ordering::Release }
+}
+
+/// A load's end of the pair that `label` names.
+pub(crate) fn acquire(label: &'static str) -> Ordering {
+    if is_weakened(label) { Ordering::Relaxed } else { Ordering::Acquire }
+}
+
+/// As [`release`], for the stores that follow.
+pub(crate) fn release_fence(label: &'static str) {
+    if !is_weakened(label) {
+        atomic::fence(Ordering::Release);
+    }
+}
+
+/// As [`acquire`], for the loads before.
+pub(crate) fn acquire_fence(label: &'static str) {
+    if !is_weakened(label) {
+        atomic::fence(Ordering::Acquire);
+    }
+}
+
+/// Keeps the loads that follow behind the stores before.
+pub(crate) fn full_fence(label: &'static str) {
+    if !is_weakened(label) {
+        atomic::fence(Ordering::SeqCst);
+    }
+}
 
 macro_rules! word {
     ($name:ident, $value:ty) => {
@@ -99,7 +138,10 @@ impl Memory {
     pub fn new(geometry: &Geometry) -> Self {
         let slots = (0..geometry.capacity).map(|slot| geometry.slot_offset(slot));
         let members = (0..4).map(|index| control::MEMBER_TABLE + index * control::MEMBER_LEN);
+        let sources = (0..2).map(|index| control::SOURCE_TABLE + index * source::LEN + source::NEXT);
+        let origins = slots.clone().flat_map(|slot| [slot + slot::POSITION, slot + slot::SOURCE_AND_METHOD]);
         let words = slots.clone().chain(Hint::ALL.map(Hint::offset)).chain(members);
+        let words = words.chain(sources).chain(origins).chain([header::MAGIC]);
         let events = Event::ALL.map(Event::offset);
         let halves = events.iter().flat_map(|line| [line + event::COUNTER, line + event::WAITERS]);
         let payload = slots.flat_map(|slot| [slot + slot::SIGNATURE, slot + geometry.message_offset()]);

@@ -184,3 +184,21 @@ fn many_at_once_lose_double_and_mix_nothing() {
         }
     }
 }
+
+#[test]
+fn who_reads_ahead_of_what_it_frees_finds_nothing_beyond_the_ring() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        let mut signer = place.attach().join_signer().unwrap();
+        let consumer = place.attach().join_consumer().unwrap();
+        for position in 0..8 {
+            publish(&mut producer, position, b"x");
+        }
+        sign(&mut signer, 8);
+        assert_eq!(consumer.try_read(8, &mut Vec::new(), &mut Vec::new()).unwrap(), None);
+        consumer.free(0).unwrap();
+        publish(&mut producer, 8, b"y");
+        sign(&mut signer, 8);
+        assert_eq!(read(&consumer, 8).1, b"y");
+    }
+}

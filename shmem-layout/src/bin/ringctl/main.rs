@@ -1,21 +1,26 @@
-//! `ringctl`: makes, shows, closes and removes rings.
+//! `ringctl`: makes, shows, checks, closes and removes rings.
 
+mod check;
 mod show;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use cli::{Exit, Failure};
 use shmem_layout::{
-    AttachError, CreateError, Ring, RingOptions, RingPath, WaitError, WaitStrategy, Waiting, attach, create,
-    remove,
+    AttachError, CreateError, Ring, RingOptions, RingPath, VERSION, WaitError, WaitStrategy, Waiting, attach,
+    create, remove,
 };
 
-/// Makes, shows, closes and removes rings.
+/// Makes, shows, checks, closes and removes rings.
 ///
 /// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
 #[derive(Parser)]
-#[command(name = "ringctl", version, arg_required_else_help = false)]
+#[command(name = "ringctl", version = VERSION, arg_required_else_help = false)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -42,6 +47,15 @@ enum Command {
     },
     /// Print spec, hints, slots by stage, members and sources
     Show {
+        /// The ring
+        ring: RingPath,
+        /// Again and again, every second or so many, until the ring is removed or Ctrl-C
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
+        watch: Option<Duration>,
+    },
+    /// Say what the dead have left, what a recovery would make of it, and what is damaged. Changes nothing
+    #[command(after_help = "Exit codes: 0 sound; 1 damaged; 3 no ring that can be read.")]
+    Check {
         /// The ring
         ring: RingPath,
     },
@@ -74,10 +88,13 @@ fn run(command: Command) -> Result<Exit, Failure> {
                 say(format!("{ring}: {error}"))
             })?;
         }
-        Command::Show { ring } => {
+        Command::Show { ring, watch } => show(&ring, watch)?,
+        Command::Check { ring } => {
             let open = open(&ring)?;
             let snapshot = open.snapshot().map_err(|error| at(&ring, &error))?;
-            cli::print(&show::text(&ring, open.spec(), &snapshot))?;
+            let (text, is_sound) = check::report(&ring, &snapshot);
+            cli::print(&text)?;
+            return Ok(if is_sound { Exit::Done } else { Exit::Failed });
         }
         Command::Close { ring } => {
             let stop = cli::stop_on_signals().map_err(|error| at(&ring, &error))?;
@@ -95,6 +112,36 @@ fn run(command: Command) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+fn show(ring: &RingPath, watch: Option<Duration>) -> Result<(), Failure> {
+    let open = open(ring)?;
+    let text = || {
+        let snapshot = open.snapshot().map_err(|error| at(ring, &error))?;
+        Ok(show::text(ring, open.spec(), &snapshot))
+    };
+    let Some(every) = watch else { return cli::print(&text()?) };
+    let stop = cli::stop_on_signals().map_err(|error| at(ring, &error))?;
+    let is_terminal = io::stdout().is_terminal();
+    while !stop.load(Ordering::Relaxed) && ring.file_path().exists() {
+        let text = text()?;
+        // A terminal shows one at a time, from its top; whoever reads a pipe gets one after the other.
+        let page = if is_terminal { format!("\x1b[H\x1b[J{text}") } else { format!("{text}\n") };
+        if cli::print_more(&page)?.is_break() {
+            break;
+        }
+        let next = Instant::now() + every;
+        while Instant::now() < next && !stop.load(Ordering::Relaxed) {
+            // A signal interrupts the handler's thread alone, so that the flag is looked at now and then.
+            thread::sleep(every.min(Duration::from_millis(50)));
+        }
+    }
+    Ok(())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "0.01 to 86400 seconds are expected".to_owned())
 }
 
 fn refuse_if_alive(ring: &RingPath) -> Result<(), Failure> {

@@ -1,0 +1,18 @@
+//! Numbers that are the same each time: a failing test says its seed.
+
+/// SplitMix64, from its seed.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to `max`.
+    pub fn up_to(&mut self, max: u64) -> u64 {
+        self.next() % (max + 1)
+    }
+}

@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # tools/build.sh and test.sh, which sources this, set them
+#
+# Sourced by test.sh: its campaigns. Each prints its seed and ends with one line of verdict, which is also appended to
+# $target/campaigns.tsv (time, campaign, seed, counts, commit, result): a total may come from several sittings.
+
+results=$target/campaigns.tsv
+
+# Notes the verdict of a campaign that is a script.
+note_result() { # CAMPAIGN COUNTS RESULT
+    local commit
+    commit=$(git rev-parse --short HEAD 2>/dev/null || printf unknown)
+    [[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || commit+=-dirty
+    printf '%s\t%s\t-\t%s\t%s\t%s\n' "$(date +%s)" "$1" "$2" "$commit" "$3" >>"$results"
+    printf '%s: %s\n' "$1" "$2"
+}
+
+# Runs a campaign against the programs as they are shipped.
+campaign() { # NAME ARGUMENT...
+    build_programs --quiet -p campaigns -p producer -p signer -p consumer -p shmem-layout || return
+    "$bin/campaign" "$1" --programs "$bin" --results "$results" "${@:2}"
+}
+
+# The runtimes that this build has, the slow ones last.
+runtimes() { printf 'native,wasmtime,wasmi%s' "${wasm3:+,wasm3}"; }
+
+step_crash() { campaign crash --kills "$size" --runtimes "$(runtimes)"; }
+step_poison() { campaign poison --rounds "$size"; }
+step_sigbus() { campaign sigbus --rounds "$size"; }
+step_attach() { campaign attach --starts "$size"; }
+step_hostile() { campaign hostile --signatures "$size" --runtimes "$(runtimes)"; }
+step_mutate() { campaign mutate --rounds "$size"; }
+step_pause() {
+    # A few seconds will do where there are few stops.
+    if ((size < 500)); then set -- --longest 2; fi
+    campaign pause --stops "$size" "$@"
+}
+
+# A build of its own, native alone: the shipped programs have no failpoints.
+step_steps() {
+    local folder=$target/failpoints
+    cargo build --release --locked --target-dir "$folder" -p producer -p signer -p consumer -p shmem-layout \
+        --no-default-features --features shmem-layout/failpoints || return
+    campaign steps --programs "$folder/release" --times "$size"
+}
+
+step_volume() {
+    local runtime
+    enter_work_folder
+    for runtime in native wasmtime; do
+        expect "$runtime" 0 '' ./run.sh --runtime "$runtime" --method random --messages "$size" --out "$work/$runtime"
+        check_run "$runtime" "$work/$runtime" "$size"
+    done
+    note_result volume "$size messages on native and on wasmtime, $failures failures" "$( ((failures)) && printf failed || printf passed)"
+    verdict
+}
+
+# --- models
+
+# Sets `models_binary`.
+build_models() {
+    local said
+    said=$(RUSTFLAGS='--cfg loom' cargo test -p shmem-layout --lib --release --locked --target-dir "$target/loom" --no-run 2>&1) || {
+        printf '%s\n' "$said"
+        return 1
+    }
+    models_binary=$(grep -oE '[^ ()]+/shmem_layout-[0-9a-f]+' <<<"$said")
+    [[ -n $(models) ]]
+}
+
+models() { "$models_binary" --list 2>/dev/null | sed -n 's/: test$//p'; }
+
+step_loom() {
+    build_models || return
+    "$models_binary" models:: | some_passed || return
+    note_result loom "$(models | wc -l) models hold" passed
+}
+
+# Leaves out each ordering in turn. The models that notice most, and soonest, come first.
+step_weaken() {
+    local label model noticed count=0 survivors=0 order sources=shmem-layout/src
+    build_models || return
+    mapfile -t labels < <(grep -rhoE '(release|acquire|full)(_fence)?\("[^"]+"\)' "$sources" | grep -oE '"[^"]+"' | tr -d '"' | sort -u)
+    ((${#labels[@]} > 10)) || { printf 'only %d labels were found in %s\n' "${#labels[@]}" "$sources" && return 1; }
+    mapfile -t labels < <(printf '%s\n' "${labels[@]}" | shuf -n "$size")
+    order=$(models | grep -E 'seen_whole|not_written_again|found_complete|newcomer|never_goes_back|full_ring|comes_after')
+    order+=$'\n'$(models | grep -vxF "$order")
+    for label in "${labels[@]}"; do
+        noticed=''
+        while read -r model; do
+            if ! RINGSEAL_WEAKEN=$label RUST_BACKTRACE=0 "$models_binary" --exact "$model" >"$target/weaken.log" 2>&1; then
+                noticed=$model
+                break
+            fi
+        done <<<"$order"
+        ((++count))
+        if [[ -z $noticed ]]; then ((++survivors)); fi
+        printf '%-28s %s\n' "$label" "${noticed:-SURVIVES}"
+    done
+    note_result weaken "$count orderings left out, $((count - survivors)) noticed" "$( ((survivors)) && printf failed || printf passed)"
+    ((survivors == 0))
+}
