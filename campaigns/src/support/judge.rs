@@ -89,6 +89,11 @@ pub fn judge(out: &Path, public_key: &str, ledgers: &[(&Ledger, u64)]) -> Result
 }
 
 impl Judgement {
+    /// Whether every line was delivered once and in order, and each that has a signature has a valid one.
+    pub fn is_good(&self) -> bool {
+        self.complaints.is_empty()
+    }
+
     fn complain(&mut self, why: String) {
         if self.complaints.len() < TOLD_MAX {
             self.complaints.push(why);
