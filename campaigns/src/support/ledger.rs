@@ -76,11 +76,6 @@ pub struct LedgerReader<'a> {
 }
 
 impl LedgerReader<'_> {
-    /// The position of the line that comes next.
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
     /// The line at `position`, which must not be before one that was read; `None` beyond the end.
     ///
     /// # Errors
