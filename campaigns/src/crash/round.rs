@@ -1,6 +1,5 @@
 //! A round: one ring under load, and kills until each role has had its share.
 
-use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,11 +7,12 @@ use cli::Failure;
 use rustix::process::Signal;
 use shmem_layout::{Owner, Ring, Role, attach};
 
-use crate::support::load::{Load, Part, Shape, Totals, Trouble, is_process_of};
-use crate::support::process::{children_of, signal_child_of};
+use crate::support::load::{Load, Part, Shape, Totals, Trouble};
+use crate::support::process::{children_of, is_process_of, signal_child_of};
 use crate::support::rng::Rng;
 use crate::support::session::Session;
 
+use super::kills::{Kills, Who};
 use super::recovery::{Measured, Watcher};
 
 /// How often the killer looks whose time has come.
@@ -27,104 +27,6 @@ const ORPHANED_FOR: Duration = Duration::from_secs(5);
 /// A role that was killed so often in a row before it can have got anywhere is given a while: a signer whose workers get
 /// nowhere ten times in a row gives up, as it should.
 const EARLY_IN_A_ROW: u32 = 3;
-
-/// How often each role was killed while it was at work; as a quota, how often it is to be.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kills {
-    producer: u64,
-    worker: u64,
-    supervisor: u64,
-    consumer: u64,
-    /// Before it had joined the ring. These come on top.
-    early: u64,
-}
-
-impl Kills {
-    /// Kills of the role that was killed least.
-    pub fn least(&self) -> u64 {
-        self.producer.min(self.worker + self.supervisor).min(self.consumer)
-    }
-
-    /// Kills of the role that was killed most.
-    pub fn most(&self) -> u64 {
-        self.producer.max(self.worker + self.supervisor).max(self.consumer)
-    }
-
-    /// What is missing until each role was killed `due` times; the signer's share is all in `worker`.
-    pub fn missing(&self, due: u64) -> Self {
-        let missing = |kills: u64| due.saturating_sub(kills);
-        Self {
-            producer: missing(self.producer),
-            worker: missing(self.worker + self.supervisor),
-            consumer: missing(self.consumer),
-            ..Self::default()
-        }
-    }
-
-    /// At most `limit` of each role.
-    pub fn min(self, limit: u64) -> Self {
-        let of = |kills: u64| kills.min(limit);
-        Self { producer: of(self.producer), worker: of(self.worker), consumer: of(self.consumer), ..self }
-    }
-
-    /// Adds those of another round.
-    pub fn add(&mut self, other: &Self) {
-        self.producer += other.producer;
-        self.worker += other.worker;
-        self.supervisor += other.supervisor;
-        self.consumer += other.consumer;
-        self.early += other.early;
-    }
-
-    fn has(&self, quota: &Self, who: Who) -> bool {
-        match who {
-            Who::Producer(_) => self.producer >= quota.producer,
-            Who::Worker | Who::Supervisor => self.worker + self.supervisor >= quota.worker,
-            Who::Consumer => self.consumer >= quota.consumer,
-        }
-    }
-
-    fn count(&mut self, who: Who) {
-        match who {
-            Who::Producer(_) => self.producer += 1,
-            Who::Worker => self.worker += 1,
-            Who::Supervisor => self.supervisor += 1,
-            Who::Consumer => self.consumer += 1,
-        }
-    }
-}
-
-impl fmt::Display for Kills {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { producer, worker, supervisor, consumer, early } = self;
-        write!(
-            f,
-            "killed at work: producers {producer}, workers {worker}, supervisors {supervisor}, consumers {consumer}; \
-             and {early} before they had joined"
-        )
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
-    Producer(usize),
-    Consumer,
-    Supervisor,
-    /// Any of the signer's.
-    Worker,
-}
-
-impl Who {
-    /// The part to be started again after its death; a worker is the supervisor's to start.
-    fn part(self) -> Option<Part> {
-        match self {
-            Who::Producer(source) => Some(Part::Producer(source)),
-            Who::Consumer => Some(Part::Consumer),
-            Who::Supervisor => Some(Part::Signer),
-            Who::Worker => None,
-        }
-    }
-}
 
 /// A process that is to be killed.
 struct Victim {
@@ -296,7 +198,7 @@ impl Killer {
             if victim.joined.is_none() {
                 let member = members
                     .iter()
-                    .find(|(pid, role, _)| *pid == victim.pid && role_of(victim.who) == Some(*role));
+                    .find(|(pid, role, _)| *pid == victim.pid && victim.who.role() == Some(*role));
                 victim.joined = member.map(|(_, _, owner)| (now, *owner));
             }
         }
@@ -332,7 +234,7 @@ impl Killer {
         }
         self.victims[number].is_killed = true;
         match joined {
-            None if who != Who::Supervisor => self.kills.early += 1,
+            None if who != Who::Supervisor => self.kills.count_early(),
             None => {
                 self.kills.count(who);
                 self.orphan_workers(watcher);
@@ -384,15 +286,6 @@ impl Killer {
             }
         }
         Ok(())
-    }
-}
-
-fn role_of(who: Who) -> Option<Role> {
-    match who {
-        Who::Producer(_) => Some(Role::Producer),
-        Who::Consumer => Some(Role::Consumer),
-        Who::Worker => Some(Role::Signer),
-        Who::Supervisor => None,
     }
 }
 

@@ -24,7 +24,7 @@ const SPAN_MAX: Duration = Duration::from_secs(40);
 const JOINED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long to wait for a member to have something in its hands before it is stopped.
-const LIE_IN_WAIT: Duration = Duration::from_millis(5);
+const LIE_IN_WAIT: Duration = Duration::from_millis(20);
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -212,7 +212,7 @@ impl Stopper {
         };
         let pid = self.pid(who);
         let owner = self.members.iter().find(|(member, _)| *member == pid).map(|(_, owner)| *owner);
-        if let (Some(owner), true) = (owner, self.rng.percent(50)) {
+        if let (Some(owner), true) = (owner, self.rng.percent(70)) {
             let waited = Instant::now();
             while waited.elapsed() < LIE_IN_WAIT && held_by(self.load.ring(), owner)?.is_empty() {}
         }

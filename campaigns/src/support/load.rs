@@ -1,8 +1,6 @@
 //! A load: a ring with two producers, a signer and a consumer at work, and how it comes to its end and is judged.
 
-use std::fs;
 use std::ops::Range;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use shmem_layout::{Ring, RingError, attach};
 
 use super::judge::judge;
 use super::ledger::Ledger;
-use super::process::{Process, manner};
+use super::process::{Process, manner, processes_of};
 use super::rng::Rng;
 use super::session::Session;
 use super::site::Site;
@@ -348,20 +346,6 @@ impl Load {
             thread::sleep(LOOK_EVERY);
         }
     }
-}
-
-/// The processes that were started with this ring as an argument.
-pub fn processes_of(ring: &Path) -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| is_process_of(*pid, ring)).collect()
-}
-
-/// Whether process `pid` was started with this ring as an argument. A dead one that nobody has waited for was not.
-pub fn is_process_of(pid: u32, ring: &Path) -> bool {
-    let ring = ring.as_os_str().as_encoded_bytes();
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    arguments.split(|byte| *byte == 0).any(|argument| argument == ring)
 }
 
 /// How far the sources have got, and since when they are no further.

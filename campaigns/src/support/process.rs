@@ -188,3 +188,17 @@ pub fn signal_child_of(parent: u32, child: u32, signal: Signal) -> bool {
     let pid = Pid::from_raw(child.cast_signed()).filter(|_| children_of(parent).contains(&child));
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
+
+/// The processes that were started with this ring as an argument.
+pub fn processes_of(ring: &Path) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| is_process_of(*pid, ring)).collect()
+}
+
+/// Whether process `pid` was started with this ring as an argument. A dead one that nobody has waited for was not.
+pub fn is_process_of(pid: u32, ring: &Path) -> bool {
+    let ring = ring.as_os_str().as_encoded_bytes();
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).any(|argument| argument == ring)
+}
