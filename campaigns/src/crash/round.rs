@@ -145,11 +145,14 @@ impl Killer {
             thread::sleep(TICK);
         }
         // Whoever is dead or dying now is started again, so that the load can end in order.
-        while self.victims.iter().any(|victim| victim.is_killed && victim.who != Who::Worker) {
+        while self.victims.iter().any(|victim| victim.is_killed && victim.who != Who::Worker)
+            || !self.orphans.is_empty()
+        {
             self.start_who_is_gone()?;
+            self.see_to_orphans()?;
             thread::sleep(TICK);
         }
-        self.see_to_orphans()
+        Ok(())
     }
 
     fn is_done(&self) -> bool {

@@ -11,7 +11,7 @@ use shmem_layout::{Ring, RingError, attach};
 
 use super::judge::judge;
 use super::ledger::Ledger;
-use super::process::{Process, manner, processes_of};
+use super::process::{Process, kill_processes_of, manner, processes_of};
 use super::rng::Rng;
 use super::session::Session;
 use super::site::Site;
@@ -274,6 +274,8 @@ impl Load {
                 session.complain(complaint);
             }
             self.processes = [const { None }; 4];
+            // Workers that have outlived their supervisor are nobody's.
+            kill_processes_of(&self.site.ring());
             session.say(format_args!("{:?}: {}", self.shape, self.site.keep()));
         }
         Ok(totals)

@@ -196,6 +196,14 @@ pub fn processes_of(ring: &Path) -> Vec<u32> {
     pids.filter(|pid| is_process_of(*pid, ring)).collect()
 }
 
+/// Kills the processes that were started with this ring, which is a run's own, as an argument.
+pub fn kill_processes_of(ring: &Path) {
+    for pid in processes_of(ring).into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+        // It may have ended meanwhile.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Whether process `pid` was started with this ring as an argument. A dead one that nobody has waited for was not.
 pub fn is_process_of(pid: u32, ring: &Path) -> bool {
     let ring = ring.as_os_str().as_encoded_bytes();
