@@ -1,6 +1,5 @@
 //! Reading a journal back: the lines after a checkpoint, up to the one that a kill tore.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -21,20 +20,19 @@ const READ_BYTES: usize = 1 << 18;
 
 /// What is counted of a line. The rest of it was for others.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct Line {
     seq: u64,
-    #[serde(borrow)]
-    source: Cow<'a, str>,
+    source: String,
     position: u64,
-    method: Cow<'a, str>,
+    method: String,
     message_bytes: u64,
     verified: Option<bool>,
-    status: Option<Cow<'a, str>>,
-    runtime: Cow<'a, str>,
+    status: Option<String>,
+    runtime: String,
     times: Times,
 }
 
-impl Line<'_> {
+impl Line {
     fn counted(&self) -> Result<Counted<'_>, String> {
         let method = Method::ALL.into_iter().find(|method| method.name() == self.method);
         let outcome = match (&self.status, self.verified) {
@@ -85,7 +83,7 @@ pub fn replay(
             }
             return Ok(end);
         }
-        let line: Line<'_> = serde_json::from_slice(&bytes).map_err(|error| no_line(path, end, &error))?;
+        let line: Line = serde_json::from_slice(&bytes).map_err(|error| no_line(path, end, &error))?;
         let counted = line.counted().map_err(|error| no_line(path, end, &error))?;
         if counted.sequence < next_sequence {
             let error = format!("seq {} where {next_sequence} or more was due", counted.sequence);

@@ -42,7 +42,7 @@ impl Watch {
         }
         self.looked = Some(now);
         let pending = pending();
-        if pending.is_none() || pending != self.pending {
+        if pending != self.pending {
             self.pending = pending;
             self.waited = Duration::ZERO;
             return None;

@@ -85,6 +85,18 @@ impl Scene {
         position
     }
 
+    /// Publishes as many messages, and closes the ring.
+    fn publish_and_close(&self, messages: u64) {
+        let waiting = Waiting::new(WaitStrategy::Adaptive);
+        let mut producer = shmem_layout::attach(&self.ring).unwrap().join_producer("load").unwrap();
+        for position in 0..messages {
+            let message =
+                Message { position, method: Method::Ecdsa as u32, intended_ns: 1, bytes: b"message" };
+            producer.publish(&message, WhenFull::Fail, &waiting).unwrap();
+        }
+        producer.ring().close(&waiting).unwrap();
+    }
+
     /// Signs until the ring is closed and empty.
     fn sign(&self, waiting: &Waiting) {
         let mut signer = shmem_layout::attach(&self.ring).unwrap().join_signer().unwrap();
@@ -219,12 +231,7 @@ fn each_record_is_verified_and_written_once_with_several_threads() {
 fn what_is_in_the_journal_is_freed_and_not_written_again() {
     let scene = Scene::new(8);
     let waiting = Waiting::new(WaitStrategy::Adaptive);
-    let mut producer = shmem_layout::attach(&scene.ring).unwrap().join_producer("load").unwrap();
-    for position in 0..5 {
-        let message = Message { position, method: Method::Ecdsa as u32, intended_ns: 1, bytes: b"message" };
-        producer.publish(&message, WhenFull::Fail, &waiting).unwrap();
-    }
-    producer.ring().close(&waiting).unwrap();
+    scene.publish_and_close(5);
     scene.sign(&waiting);
 
     // A consumer that ends between its journal and the ring.
@@ -244,9 +251,23 @@ fn what_is_in_the_journal_is_freed_and_not_written_again() {
     assert_eq!(end_of(scene.consumer(&scene.out(), &[])), (Some(0), String::new()));
     assert_eq!(fs::read_to_string(scene.out().join(JOURNAL)).unwrap(), before);
     assert_eq!(lines(&scene.out()).len(), 5);
-    let ring = shmem_layout::attach(&scene.ring).unwrap();
-    assert_eq!(ring.join_consumer().unwrap().first_unfreed(), 5);
-    assert_eq!(producer.resume_position(), 5, "the producer is told of those that were freed late, too");
+    let ring = || shmem_layout::attach(&scene.ring).unwrap();
+    assert_eq!(ring().join_consumer().unwrap().first_unfreed(), 5);
+    let position = ring().join_producer("load").unwrap().resume_position();
+    assert_eq!(position, 5, "the producer is told of those that were freed late, too");
+}
+
+#[test]
+fn a_ring_that_went_back_behind_its_journal_is_named() {
+    let scene = Scene::new(8);
+    scene.publish_and_close(5);
+    let earlier = scene.folder.path().join("earlier");
+    fs::copy(scene.ring.file_path(), &earlier).unwrap();
+    scene.sign(&Waiting::new(WaitStrategy::Adaptive));
+    assert_eq!(end_of(scene.consumer(&scene.out(), &[])).0, Some(0));
+    fs::rename(earlier, scene.ring.file_path()).unwrap();
+    let (code, said) = end_of(scene.consumer(&scene.out(), &[]));
+    assert!(code == Some(3) && said.contains("sequence 0 is in the journal"), "{code:?} {said}");
 }
 
 #[test]

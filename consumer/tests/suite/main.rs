@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod compare;
+mod fake_ring;
 mod hgrm;
 mod journal;
 mod kill;
 mod random;
 mod recorder;
+mod refusal;
 mod resume;
 mod run;
 mod signed;

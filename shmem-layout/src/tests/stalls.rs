@@ -95,6 +95,9 @@ fn a_signer_waits_for_ever_for_messages_and_not_for_the_end_of_a_stream() {
         let producer = place.attach().join_producer("feed").unwrap();
         let mut signer = place.attach().join_signer().unwrap();
         let waiting = impatient();
+        let core = &producer.ring().core;
+        // A producer that takes its time.
+        forge(core, 0, Stage::Writing, Owner { index: 2, generation: 1 });
         thread::scope(|scope| {
             let stop = &waiting.stop;
             scope.spawn(|| {
@@ -104,8 +107,6 @@ fn a_signer_waits_for_ever_for_messages_and_not_for_the_end_of_a_stream() {
             let idle = signer.claim(1, &mut Vec::new(), &waiting);
             assert!(matches!(idle, Err(WaitError::Stopped)), "{idle:?}");
         });
-        let core = &producer.ring().core;
-        forge(core, 0, Stage::Writing, Owner { index: 2, generation: 1 });
         forge(core, 1, Stage::Closed, Owner::NOBODY);
         let ended = signer.claim(1, &mut Vec::new(), &impatient());
         assert!(matches!(&ended, Err(WaitError::Stalled(stall)) if stall.sequence == 0), "{ended:?}");
