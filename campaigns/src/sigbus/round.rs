@@ -19,11 +19,14 @@ use crate::support::site::Site;
 
 use super::damage::Damage;
 
-/// What the roles are told to take for a stall, in seconds.
-const STALL_SECONDS: u64 = 2;
+/// What the roles are told to take for a stall.
+const STALL: Duration = Duration::from_secs(2);
 
 /// After the damage: how long the roles may go on before they are told to stop. What is pending has stalled by then.
-const GOING_ON: Duration = Duration::from_secs(STALL_SECONDS + 2);
+const GOING_ON: Duration = STALL.saturating_mul(2);
+
+/// Producer, signer, consumer.
+const ROLES: usize = 3;
 
 /// How long everybody may take to begin, and to end when told to.
 const BOUND: Duration = Duration::from_secs(15);
@@ -123,21 +126,20 @@ impl<'a> Round<'a> {
     }
 
     fn start(&mut self, runtime: &str, rng: &mut Rng) -> Result<(), Failure> {
-        let stall = ["--stall".to_owned(), STALL_SECONDS.to_string()];
+        let stall = ["--stall".to_owned(), STALL.as_secs().to_string()];
         let with = |more: &[&str]| {
             stall.iter().cloned().chain(more.iter().map(|text| (*text).to_owned())).collect::<Vec<_>>()
         };
-        let number = |range| rng.clone().within(range).to_string();
-        self.roles.push(self.site.consumer(&with(&["--verify-threads", &number(1..3)]))?);
-        self.roles.push(self.site.signer(runtime, &with(&["--workers", &number(1..3)]))?);
+        let mut one_or_two = || rng.within(1..3).to_string();
+        self.roles.push(self.site.consumer(&with(&["--verify-threads", &one_or_two()]))?);
+        self.roles.push(self.site.signer(runtime, &with(&["--workers", &one_or_two()]))?);
         let (rate, sizes) = (rng.choose(&["500", "5000", "1000000"]), rng.choose(&["64", "0..256"]));
         let forever = u64::MAX.to_string();
         let load = ["--messages", forever.as_str(), "--rate", rate, "--size", sizes];
         self.roles.push(self.site.producer("one", &with(&load))?);
         // At work: something was delivered.
-        let journal = self.site.out().join("signatures.ndjson");
         let started = Instant::now();
-        while fs::metadata(&journal).map_or(0, |metadata| metadata.len()) == 0 {
+        while self.delivered_len() == 0 {
             for role in &mut self.roles {
                 if let Some(status) = role.try_wait()? {
                     let (name, words) = (role.name(), role.last_words());
@@ -164,6 +166,9 @@ impl<'a> Round<'a> {
                 self.complaints.push(format!("{} goes on without a ring", role.name()));
             }
         }
+        if roles.len() == ROLES && !self.has_moved_within(STALL) {
+            self.complaints.push("nothing moves, and nobody says so".into());
+        }
         for role in &roles {
             role.signal(Signal::TERM);
         }
@@ -173,6 +178,23 @@ impl<'a> Round<'a> {
             self.complaints.push(format!("{} does not end", role.name()));
         }
         Ok(())
+    }
+
+    /// Bytes of the journal so far.
+    fn delivered_len(&self) -> u64 {
+        fs::metadata(self.site.out().join("signatures.ndjson")).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Whether the journal grows.
+    fn has_moved_within(&self, limit: Duration) -> bool {
+        let (started, before) = (Instant::now(), self.delivered_len());
+        while self.delivered_len() == before {
+            if started.elapsed() >= limit {
+                return false;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        true
     }
 
     /// Waits for at most `limit`, and judges those who end.
