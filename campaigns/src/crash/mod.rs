@@ -69,10 +69,11 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
         while kills.least() < due {
             let quota = kills.missing(due).min(ROUND_KILLS);
             let shape = shape(runtime, quota.most(), &mut rng);
-            let round = Round::run(&session, shape, quota, rng.fork())?;
-            kills.add(&round.kills);
-            totals.add(&round.totals);
-            measured.add(round.measured);
+            if let Some(round) = session.heed(Round::run(&session, shape, quota, rng.fork()))? {
+                kills.add(&round.kills);
+                totals.add(&round.totals);
+                measured.add(round.measured);
+            }
             if session.complaints() > 0 {
                 break 'runtimes;
             }

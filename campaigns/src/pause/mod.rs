@@ -96,8 +96,9 @@ fn run_lane(session: &Session, shared: &Mutex<Shared>) {
     loop {
         let plan = lock().plans.pop_front();
         let Some(plan) = plan.filter(|_| session.complaints() == 0) else { return };
-        match plan.run(session) {
-            Ok((stops, totals)) => {
+        match session.heed(plan.run(session)) {
+            Ok(None) => {}
+            Ok(Some((stops, totals))) => {
                 let mut shared = lock();
                 shared.stops.add(&stops);
                 shared.totals.add(&totals);

@@ -57,10 +57,11 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     let mut rng = session.rng();
     let (mut totals, mut rounds, mut deaths) = (Totals::default(), 0, 0);
     while rounds < options.rounds && session.complaints() == 0 {
-        let round = Round::draw(&session, &mut rng.fork())?;
-        let (of_round, deaths_of_round) = round.run(&session)?;
-        totals.add(&of_round);
-        deaths += deaths_of_round;
+        let round = Round::draw(&session, &mut rng.fork()).and_then(|round| round.run(&session));
+        if let Some((of_round, deaths_of_round)) = session.heed(round)? {
+            totals.add(&of_round);
+            deaths += deaths_of_round;
+        }
         rounds += 1;
     }
     let counts = format!(

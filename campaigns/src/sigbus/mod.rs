@@ -63,12 +63,13 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let full = match full? {
-        full::Outcome::Skipped(why) => {
+    let full = match session.heed(full)? {
+        None => "failed".to_owned(),
+        Some(full::Outcome::Skipped(why)) => {
             session.say(format_args!("full tmpfs: skipped: {why}"));
             "skipped".to_owned()
         }
-        full::Outcome::Done(of_full) => {
+        Some(full::Outcome::Done(of_full)) => {
             ends.add(of_full);
             format!("{} rounds", full::ROUNDS)
         }
@@ -86,8 +87,8 @@ fn run_lane(session: &Session, runtime: &str, shared: &Mutex<Shared>) {
     loop {
         let plan = lock().plans.pop_front();
         let Some(rng) = plan.filter(|_| session.complaints() == 0) else { return };
-        match Round::run(session, runtime, rng) {
-            Ok(ends) => lock().ends.add(ends),
+        match session.heed(Round::run(session, runtime, rng)) {
+            Ok(ends) => lock().ends.add(ends.unwrap_or_default()),
             Err(failure) => {
                 let mut shared = lock();
                 shared.plans.clear();

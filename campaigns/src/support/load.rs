@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cli::Failure;
+use cli::{Exit, Failure};
 use rustix::process::Signal;
 use shmem_layout::{Ring, RingError, attach};
 
@@ -85,7 +85,10 @@ pub enum Trouble {
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+        match failure.exit {
+            Exit::Failed => Self::Fault(failure.message),
+            _ => Self::Failure(failure),
+        }
     }
 }
 

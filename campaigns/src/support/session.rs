@@ -88,6 +88,21 @@ impl Session {
         self.say(format_args!("FAILED: {what}"));
     }
 
+    /// What a part of the campaign came to; `None`, and a complaint, if it was the programs that failed.
+    ///
+    /// # Errors
+    /// It can't be said whose fault it is: the campaign can't go on.
+    pub fn heed<T>(&self, result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(failure) if failure.exit == Exit::Failed => {
+                self.complain(failure);
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// How often it has complained.
     pub fn complaints(&self) -> u64 {
         self.complaints.load(Ordering::Relaxed)
