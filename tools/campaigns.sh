@@ -18,7 +18,7 @@ note_result() { # CAMPAIGN COUNTS RESULT
 # Runs a campaign against the programs as they are shipped.
 campaign() { # NAME ARGUMENT...
     build_programs --quiet -p campaigns -p producer -p signer -p consumer -p shmem-layout || return
-    "$bin/campaign" "$1" --programs "$bin" --results "$results" "${@:2}"
+    "$bin/campaign" "$1" --programs "${programs:-$bin}" --results "$results" "${@:2}"
 }
 
 # The runtimes that this build has, the slow ones last.
@@ -41,7 +41,7 @@ step_steps() {
     local folder=$target/failpoints
     cargo build --release --locked --target-dir "$folder" -p producer -p signer -p consumer -p shmem-layout \
         --no-default-features --features shmem-layout/failpoints || return
-    campaign steps --programs "$folder/release" --times "$size"
+    programs=$folder/release campaign steps --times "$size"
 }
 
 step_volume() {
