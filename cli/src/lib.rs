@@ -93,10 +93,10 @@ pub fn print(text: &str) -> Result<(), Failure> {
     print_more(text).map(drop)
 }
 
-/// As [`print`], for who has more to write: `Break` once the reader has gone away.
+/// As [`print()`], for who has more to write: `Break` once the reader has gone away.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_more(text: &str) -> Result<ControlFlow<()>, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
