@@ -16,6 +16,8 @@ use crate::{Consumer, Producer, Signer};
 pub struct Ring {
     spec: RingSpec,
     pub(crate) core: Core,
+    /// Who has joined through this attachment.
+    me: Owner,
     _guard: Option<FaultGuard>,
     /// Last: dropped after `core`, whose cells point into it.
     _region: Region,
@@ -46,7 +48,7 @@ pub(crate) struct WaitsFor<'a> {
 
 impl Ring {
     pub(crate) fn new(spec: RingSpec, core: Core, guard: Option<FaultGuard>, region: Region) -> Self {
-        Self { spec, core, _guard: guard, _region: region }
+        Self { spec, core, me: Owner::NOBODY, _guard: guard, _region: region }
     }
 
     /// Our copy of the spec.
@@ -64,9 +66,9 @@ impl Ring {
     /// Another live producer writes for that source, or the tables are full.
     pub fn join_producer(self, name: &str) -> Result<Producer, JoinError> {
         let source = self.core.take_source(name)?;
-        let owner = self.core.join(Role::Producer)?;
-        self.core.recover(owner)?;
-        Ok(Producer::new(self, owner, source))
+        let ring = self.join(Role::Producer)?;
+        let owner = ring.me;
+        Ok(Producer::new(ring, owner, source))
     }
 
     /// Joins as a signer.
@@ -74,9 +76,9 @@ impl Ring {
     /// # Errors
     /// The member table is full.
     pub fn join_signer(self) -> Result<Signer, JoinError> {
-        let owner = self.core.join(Role::Signer)?;
-        self.core.recover(owner)?;
-        Ok(Signer::new(self, owner))
+        let ring = self.join(Role::Signer)?;
+        let owner = ring.me;
+        Ok(Signer::new(ring, owner))
     }
 
     /// Joins as the consumer.
@@ -84,9 +86,13 @@ impl Ring {
     /// # Errors
     /// There is a live one.
     pub fn join_consumer(self) -> Result<Consumer, JoinError> {
-        let owner = self.core.join(Role::Consumer)?;
-        self.core.recover(owner)?;
-        Ok(Consumer::new(self))
+        Ok(Consumer::new(self.join(Role::Consumer)?))
+    }
+
+    fn join(mut self, role: Role) -> Result<Self, JoinError> {
+        self.me = self.core.join(role)?;
+        self.core.recover(self.me)?;
+        Ok(self)
     }
 
     /// Ends the stream: claims the next sequence as closed, once there is a free slot. False if it was closed before.
@@ -134,7 +140,7 @@ impl Ring {
                 return Some(Err(error.into()));
             }
             if let Some(stalled) = watch.look(waiting.stall_after, || (what.pending)(&self.core)) {
-                let stall = self.core.stall(waiting.stall_after, stalled);
+                let stall = self.core.stall(waiting.stall_after, stalled, self.me);
                 return Some(Err(stall.map_or_else(WaitError::Ring, WaitError::Stalled)));
             }
             idle().map(Ok)
@@ -147,7 +153,7 @@ impl Ring {
     /// # Errors
     /// A damaged ring, or a kernel that doesn't say who lives.
     pub fn recover(&self) -> Result<Recovered, RingError> {
-        self.core.recover(Owner::NOBODY)
+        self.core.recover(self.me)
     }
 
     /// Every member, present and past.
@@ -155,6 +161,6 @@ impl Ring {
     /// # Errors
     /// The kernel doesn't say who lives.
     pub fn members(&self) -> Result<Vec<Member>, RingError> {
-        self.core.members(Owner::NOBODY)
+        self.core.members(self.me)
     }
 }

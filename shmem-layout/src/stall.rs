@@ -13,9 +13,9 @@ use crate::state::{Owner, Stage, State};
 /// How long nothing may move before a wait is a stall, unless the waiter says otherwise.
 pub const STALL_AFTER: Duration = Duration::from_secs(60);
 
-/// How often a waiter looks whether anything has moved. What it does not see of the time is not counted: a waiter that
-/// was itself stopped for an hour has not waited for an hour.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a waiter looks whether anything has moved; seldom, for it may look at every slot. What it does not see of the
+/// time is not counted: a waiter that was itself stopped for an hour has not waited for an hour.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A sequence that somebody waits for, and the state that it is in meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,10 +119,10 @@ impl Core {
     }
 
     /// Names a stall.
-    pub fn stall(&self, waited: Duration, pending: Pending) -> Result<Stall, RingError> {
+    pub fn stall(&self, waited: Duration, pending: Pending, me: Owner) -> Result<Stall, RingError> {
         let Pending { sequence, state } = pending;
         let stage = state.stage();
-        let members = self.members(Owner::NOBODY)?;
+        let members = self.members(me)?;
         let waits_for = match stage {
             Some(Stage::Writing | Stage::Signing) => {
                 let owner = members.iter().find(|member| member.owner == state.owner());

@@ -1,4 +1,4 @@
-//! Sleeping: a wake is never lost.
+//! Sleeping: a wake is never lost. Modelled for `block`: `spin` and `yield` never sleep, and `adaptive` sleeps by the same code.
 
 use super::*;
 

@@ -49,7 +49,7 @@ fn a_record_in_the_hands_of_somebody_who_does_nothing_is_a_stall_with_its_name()
 fn a_message_that_nobody_signs_is_a_stall_and_an_empty_ring_is_none() {
     for place in Place::all(&small()) {
         let consumer = place.attach().join_consumer().unwrap();
-        let limit = Duration::from_millis(700);
+        let limit = Duration::from_millis(1_300);
         let idle = consumer.read(0, &mut Vec::new(), &mut Vec::new(), &impatient(), limit);
         assert!(matches!(idle, Ok(None)), "{idle:?}");
         let mut producer = place.attach().join_producer("feed").unwrap();
@@ -101,7 +101,7 @@ fn a_signer_waits_for_ever_for_messages_and_not_for_the_end_of_a_stream() {
         thread::scope(|scope| {
             let stop = &waiting.stop;
             scope.spawn(|| {
-                thread::sleep(Duration::from_millis(700));
+                thread::sleep(Duration::from_millis(1_300));
                 stop.store(true, std::sync::atomic::Ordering::Relaxed);
             });
             let idle = signer.claim(1, &mut Vec::new(), &waiting);
