@@ -4,6 +4,7 @@
 //! runs is the kernel's to say, so that a failure need not come again.
 
 mod crash;
+mod hostile;
 mod pause;
 mod poison;
 mod sigbus;
@@ -29,6 +30,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Campaign {
+    /// The message is read once: signatures while another process flips a bit of the message
+    Hostile(hostile::HostileOptions),
+    #[command(hide = true)]
+    Flipper(hostile::flipper::FlipperOptions),
+    #[command(hide = true)]
+    DoubleReader(hostile::double_reader::DoubleReaderOptions),
     /// SIGKILL at every step of every transition
     Steps(steps::Options),
     /// Random SIGKILL of each role under load
@@ -50,6 +57,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
+        Campaign::Hostile(options) => hostile::run(&options),
+        Campaign::Flipper(options) => hostile::flipper::run(&options),
+        Campaign::DoubleReader(options) => hostile::double_reader::run(&options),
         Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
