@@ -5,6 +5,7 @@
 
 mod crash;
 mod hostile;
+mod mutator;
 mod pause;
 mod poison;
 mod sigbus;
@@ -32,10 +33,14 @@ struct Arguments {
 enum Campaign {
     /// The message is read once: signatures while another process flips a bit of the message
     Hostile(hostile::HostileOptions),
+    /// A ring that somebody writes into costs messages at most: rounds of the three programs and a mutator
+    Mutate(mutator::MutateOptions),
     #[command(hide = true)]
     Flipper(hostile::flipper::FlipperOptions),
     #[command(hide = true)]
     DoubleReader(hostile::double_reader::DoubleReaderOptions),
+    #[command(hide = true)]
+    Mutator(mutator::writes::MutatorOptions),
     /// SIGKILL at every step of every transition
     Steps(steps::Options),
     /// Random SIGKILL of each role under load
@@ -58,8 +63,10 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
         Campaign::Hostile(options) => hostile::run(&options),
+        Campaign::Mutate(options) => mutator::run(&options),
         Campaign::Flipper(options) => hostile::flipper::run(&options),
         Campaign::DoubleReader(options) => hostile::double_reader::run(&options),
+        Campaign::Mutator(options) => mutator::writes::run(&options),
         Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
