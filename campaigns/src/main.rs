@@ -3,7 +3,10 @@
 //! Each prints its seed, and ends with one line of verdict. With the same seed it has the same plan; when which process
 //! runs is the kernel's to say, so that a failure need not come again.
 
+mod attach;
 mod crash;
+mod hostile;
+mod mutator;
 mod pause;
 mod poison;
 mod sigbus;
@@ -29,6 +32,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Campaign {
+    /// The message is read once: signatures while another process flips a bit of the message
+    Hostile(hostile::HostileOptions),
+    /// A ring that somebody writes into costs messages at most: rounds of the three programs and a mutator
+    Mutate(mutator::MutateOptions),
+    /// Who starts when somebody is there already, or nobody is left
+    Attach(attach::AttachOptions),
+    #[command(hide = true)]
+    Starter(attach::starter::StarterOptions),
+    #[command(hide = true)]
+    Flipper(hostile::flipper::FlipperOptions),
+    #[command(hide = true)]
+    DoubleReader(hostile::double_reader::DoubleReaderOptions),
+    #[command(hide = true)]
+    Mutator(mutator::writes::MutatorOptions),
     /// SIGKILL at every step of every transition
     Steps(steps::Options),
     /// Random SIGKILL of each role under load
@@ -50,6 +67,13 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.campaign {
+        Campaign::Hostile(options) => hostile::run(&options),
+        Campaign::Mutate(options) => mutator::run(&options),
+        Campaign::Attach(options) => attach::run(&options),
+        Campaign::Starter(options) => attach::starter::run(&options),
+        Campaign::Flipper(options) => hostile::flipper::run(&options),
+        Campaign::DoubleReader(options) => hostile::double_reader::run(&options),
+        Campaign::Mutator(options) => mutator::writes::run(&options),
         Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),

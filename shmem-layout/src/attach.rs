@@ -198,7 +198,7 @@ impl Unchecked {
         Ok(Self { region, guard: Some(guard), locks: Box::new(file) })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn on_heap(heap: &crate::region::Heap) -> Self {
         Self { region: Region::Heap(heap.clone()), guard: None, locks: Box::new(heap.holder()) }
     }

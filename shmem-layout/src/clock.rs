@@ -1,6 +1,7 @@
 //! The one clock of a ring, and the identity of the boot that it counts from.
 
 use std::io;
+use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -16,8 +17,13 @@ pub fn now_ns() -> u64 {
 /// `/proc` is not there or holds something else.
 pub(crate) fn boot_id() -> io::Result<[u8; 16]> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    static KNOWN: OnceLock<[u8; 16]> = OnceLock::new();
+    if let Some(id) = KNOWN.get() {
+        return Ok(*id);
+    }
     let text = std::fs::read_to_string(PATH)?;
     let digits: Vec<u8> = text.trim().bytes().filter(|b| *b != b'-').collect();
     let id = std::str::from_utf8(&digits).ok().and_then(|hex| u128::from_str_radix(hex, 16).ok());
-    id.map(u128::to_be_bytes).ok_or_else(|| io::Error::other(format!("{PATH} holds no UUID")))
+    let id = id.ok_or_else(|| io::Error::other(format!("{PATH} holds no UUID")))?;
+    Ok(*KNOWN.get_or_init(|| id.to_be_bytes()))
 }

@@ -35,6 +35,9 @@ mod snapshot;
 #[cfg(not(loom))]
 mod spec;
 
+#[cfg(all(feature = "fuzzing", not(loom)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(all(test, not(loom)))]

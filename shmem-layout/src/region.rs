@@ -3,7 +3,7 @@
 //! The protocol takes base and length and asks no more; how the bytes came to be mapped is in here.
 
 mod file;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod heap;
 mod segment;
 
@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use crate::attach::{AttachError, CreateError};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use heap::Heap;
 pub(crate) use segment::Segment;
 
@@ -85,7 +85,7 @@ impl RingPath {
 pub(crate) enum Region {
     File(memmap2::MmapRaw),
     Segment(Segment),
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     Heap(Heap),
 }
 
@@ -117,7 +117,7 @@ impl Region {
         let base = match self {
             Self::File(map) => map.as_mut_ptr(),
             Self::Segment(segment) => segment.base(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "fuzzing"))]
             Self::Heap(heap) => heap.base().as_ptr(),
         };
         NonNull::new(base).unwrap_or(NonNull::dangling())
@@ -127,7 +127,7 @@ impl Region {
         match self {
             Self::File(map) => map.len(),
             Self::Segment(segment) => segment.len(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "fuzzing"))]
             Self::Heap(heap) => heap.len(),
         }
     }

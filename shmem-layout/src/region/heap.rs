@@ -1,10 +1,10 @@
-//! A ring on the heap, for tests: the same bytes without a kernel behind them.
+//! A ring on the heap, for tests and fuzz targets: the same bytes without a kernel behind them.
 
 use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::locks::Locks;
 
@@ -24,6 +24,11 @@ impl Heap {
         NonNull::from(&*self.words).cast()
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub fn words(&self) -> &[AtomicU64] {
+        &self.words
+    }
+
     pub fn len(&self) -> usize {
         self.words.len() * 8
     }
@@ -41,18 +46,25 @@ pub(crate) struct HeapLocks {
     locks: Arc<Mutex<HashMap<u64, usize>>>,
 }
 
+impl HeapLocks {
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Locks for HeapLocks {
     fn take(&self, byte: u64) -> io::Result<bool> {
-        Ok(*self.locks.lock().unwrap().entry(byte).or_insert(self.holder) == self.holder)
+        Ok(*self.table().entry(byte).or_insert(self.holder) == self.holder)
     }
 
     fn is_held_by_other(&self, byte: u64) -> io::Result<bool> {
-        Ok(self.locks.lock().unwrap().get(&byte).is_some_and(|holder| *holder != self.holder))
+        Ok(self.table().get(&byte).is_some_and(|holder| *holder != self.holder))
     }
 }
 
 impl Drop for HeapLocks {
     fn drop(&mut self) {
-        self.locks.lock().unwrap().retain(|_, holder| *holder != self.holder);
+        let holder = self.holder;
+        self.table().retain(|_, held_by| *held_by != holder);
     }
 }

@@ -32,6 +32,11 @@ fn a_path_that_leads_elsewhere_is_refused() {
     rustix::fs::mknodat(rustix::fs::CWD, folder.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
         .unwrap();
     assert!(matches!(refusal(&folder.join("fifo")), AttachError::NotRegular));
+    symlink(folder.join("nowhere"), folder.join("dangling")).unwrap();
+    assert!(matches!(refusal(&folder.join("dangling")), AttachError::Symlink));
+    let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
+    assert!(matches!(refusal(&folder.join("socket")), AttachError::NotRegular));
+    assert!(matches!(refusal(std::path::Path::new("/dev/null")), AttachError::NotRegular));
     fs::hard_link(&path, folder.join("other-name")).unwrap();
     assert!(matches!(refusal(&path), AttachError::HardLinked { links: 2 }));
 }
@@ -44,6 +49,10 @@ fn a_ring_that_others_can_reach_is_refused() {
         assert!(matches!(refusal(&path), AttachError::TooOpen { mode: found } if found == mode));
     }
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    for mode in [0o750, 0o705, 0o720, 0o702] {
+        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(mode)).unwrap();
+        assert!(matches!(refusal(&path), AttachError::OpenFolder { mode: found, .. } if found == mode));
+    }
     fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
     assert!(matches!(refusal(&path), AttachError::OpenFolder { mode: 0o755, .. }));
     let made = create(&RingPath::from(path.with_file_name("new").as_path()), &small());
@@ -57,8 +66,50 @@ fn another_users_ring_is_refused() {
         return;
     }
     let (_place, path) = ring_file();
+    let folder = path.parent().unwrap();
+    std::os::unix::fs::chown(folder, Some(65534), None).unwrap();
+    assert!(matches!(refusal(&path), AttachError::OpenFolder { owner: 65534, .. }));
     std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
     assert!(matches!(refusal(&path), AttachError::ForeignOwner { owner: 65534, .. }));
+}
+
+/// The other way round: root's ring, and somebody who is not root.
+#[test]
+fn somebody_else_is_told_whose_the_ring_is() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can become somebody else");
+        return;
+    }
+    let (_place, path) = ring_file();
+    fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    let refused = std::thread::spawn(move || {
+        // SAFETY: plain numbers; the system call, unlike libc's function, changes this thread alone, which ends here.
+        let result = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        assert_eq!(result, 0);
+        refusal(&path)
+    });
+    let refused = refused.join().unwrap();
+    assert!(matches!(refused, AttachError::ForeignOwner { owner: 0, uid: 65534 }), "{refused}");
+}
+
+#[test]
+fn a_segment_is_held_to_the_same() {
+    let place = Place::segment();
+    let (path, file_path) = (place.path().unwrap(), place.file_path().unwrap());
+    create(&path, &small()).unwrap();
+    let refusal = || attach(&path).err().unwrap();
+    fs::set_permissions(&file_path, Permissions::from_mode(0o660)).unwrap();
+    assert!(matches!(refusal(), AttachError::TooOpen { mode: 0o660 }));
+    fs::set_permissions(&file_path, Permissions::from_mode(0o600)).unwrap();
+    let file = OpenOptions::new().write(true).open(&file_path).unwrap();
+    put(&file, header::MAGIC, &[0; 8]);
+    assert!(matches!(refusal(), AttachError::Magic));
+    file.set_len(0).unwrap();
+    assert!(matches!(refusal(), AttachError::TooShort { len: 0 }));
+    fs::remove_file(&file_path).unwrap();
+    assert!(matches!(refusal(), AttachError::Absent));
+    symlink("/dev/null", &file_path).unwrap();
+    assert!(matches!(refusal(), AttachError::Symlink));
 }
 
 #[test]
@@ -103,21 +154,68 @@ fn put(file: &File, offset: usize, bytes: &[u8]) {
 /// A checksum is no secret: a forger gets it right, and the spec is checked all the same.
 #[test]
 fn a_forged_spec_with_a_right_checksum_is_refused() {
-    let forge = |change: fn(&mut RingSpec)| {
+    type Change = fn(&mut RingSpec);
+    type Expected = fn(&AttachError) -> bool;
+    let cases: [(Change, Expected); 14] = [
+        (|s| s.layout_version = 2, |e| matches!(e, AttachError::Spec(SpecError::LayoutVersion(2)))),
+        (|s| s.capacity = 0, |e| matches!(e, AttachError::Spec(SpecError::Capacity(0)))),
+        (|s| s.capacity = 6, |e| matches!(e, AttachError::Spec(SpecError::Capacity(6)))),
+        (|s| s.capacity = 1 << 31, |e| matches!(e, AttachError::Spec(SpecError::Capacity(_)))),
+        (|s| s.capacity = 16, |e| matches!(e, AttachError::Size { .. })),
+        (|s| s.capacity = 4, |e| matches!(e, AttachError::Size { .. })),
+        (|s| s.stride = 128, |e| matches!(e, AttachError::Spec(SpecError::Stride { stride: 128, .. }))),
+        (|s| s.stride = 1 << 31, |e| matches!(e, AttachError::Spec(SpecError::Stride { .. }))),
+        // The message, or the signature before it, would reach into the next slot.
+        (|s| s.message_capacity = s.stride, |e| matches!(e, AttachError::Spec(SpecError::Stride { .. }))),
+        (|s| s.signature_capacity = s.stride, |e| matches!(e, AttachError::Spec(SpecError::Stride { .. }))),
+        (
+            |s| s.message_capacity = u32::MAX,
+            |e| matches!(e, AttachError::Spec(SpecError::MessageCapacity(u32::MAX))),
+        ),
+        (
+            |s| s.signature_capacity = u32::MAX,
+            |e| matches!(e, AttachError::Spec(SpecError::SignatureCapacity(u32::MAX))),
+        ),
+        (|s| s.max_attempts = 0, |e| matches!(e, AttachError::Spec(SpecError::MaxAttempts(0)))),
+        (|s| s.boot_id[0] ^= 1, |e| matches!(e, AttachError::OtherBoot)),
+    ];
+    for (index, (change, expected)) in cases.into_iter().enumerate() {
         let (_place, path) = ring_file();
         let mut spec = attach(&RingPath::from(path.as_path())).unwrap().spec().clone();
         change(&mut spec);
-        let archive = spec.to_archive();
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
-        put(&file, header::SPEC, &archive);
-        put(&file, header::SPEC_CRC32, &crc32fast::hash(&archive).to_le_bytes());
-        refusal(&path)
-    };
-    assert!(matches!(forge(|s| s.capacity = 0), AttachError::Spec(SpecError::Capacity(0))));
-    assert!(matches!(forge(|s| s.capacity = 6), AttachError::Spec(SpecError::Capacity(6))));
-    assert!(matches!(forge(|s| s.stride = 128), AttachError::Spec(SpecError::Stride { stride: 128, .. })));
-    assert!(matches!(forge(|s| s.capacity = 16), AttachError::Size { .. }));
-    assert!(matches!(forge(|s| s.boot_id[0] ^= 1), AttachError::OtherBoot));
+        forge(&path, &spec.to_archive());
+        let refusal = refusal(&path);
+        assert!(expected(&refusal), "case {index}: {refusal}");
+    }
+}
+
+/// Puts an archive in the place of a ring's spec, with its length and checksum.
+fn forge(path: &std::path::Path, archive: &[u8]) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    put(&file, header::SPEC, archive);
+    put(&file, header::SPEC_LEN, &(archive.len() as u32).to_le_bytes());
+    put(&file, header::SPEC_CRC32, &crc32fast::hash(archive).to_le_bytes());
+}
+
+#[test]
+fn a_spec_that_is_none_is_refused_whatever_its_checksum_says() {
+    let (_place, path) = ring_file();
+    let archive = attach(&RingPath::from(path.as_path())).unwrap().spec().to_archive();
+    // The one byte of a spec that not every value is one of: its clock, behind the maximum of attempts.
+    let clock = archive.iter().position(|byte| *byte == small().max_attempts).unwrap() + 1;
+    assert_eq!(archive[clock], crate::Clock::Monotonic as u8);
+    let mut other_clock = archive.to_vec();
+    other_clock[clock] = 99;
+    let empty: &[u8] = &[];
+    for bytes in [&other_clock[..], &archive[..archive.len() - 1], &archive[1..], empty] {
+        forge(&path, bytes);
+        let refusal = refusal(&path);
+        assert!(
+            matches!(refusal, AttachError::Spec(SpecError::Archive(_))),
+            "{} bytes: {refusal}",
+            bytes.len()
+        );
+    }
 }
 
 #[test]
