@@ -100,10 +100,13 @@ impl Core {
                 continue;
             }
             failpoint("join: locked");
+            // Who we are, still in the last holder's generation, for whoever is refused while we sweep.
+            let word = self.cells.member(index.into());
+            let last = word.load(Ordering::Relaxed) as u8;
+            word.store(pack(last, role, std::process::id()), Ordering::Relaxed);
             self.sweep(index);
             failpoint("join: swept");
-            let word = self.cells.member(index.into());
-            let generation = (word.load(Ordering::Relaxed) as u8).wrapping_add(1);
+            let generation = last.wrapping_add(1);
             word.store(pack(generation, role, std::process::id()), Ordering::Relaxed);
             // Who sees a claim of ours sees this generation too, and not the one before.
             release_fence("joined: join");

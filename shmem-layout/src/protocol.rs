@@ -258,7 +258,8 @@ impl Core {
     /// Brings the signers' hint back to the first of `sequences` that waits for a signer again. Who returns a record brings
     /// the hint back itself, but in vain if a walk that saw the record in other hands moves the hint after that.
     fn rewind_to_returned(&self, sequences: std::ops::Range<u64>) -> Result<(), RingError> {
-        for sequence in sequences {
+        // Not beyond one lap: the walk itself may have been led further by a lap that no honest member writes.
+        for sequence in sequences.take(self.cells.geometry.capacity as usize) {
             if let Place::Here(Stage::Written, _) =
                 self.place(sequence, self.load(sequence, Ordering::Relaxed))?
             {
@@ -340,6 +341,10 @@ impl Core {
         let mut recovered = Recovered::default();
         let mut judged: Option<(Owner, bool)> = None;
         let mut sequence = self.cells.hint(Hint::Tail).load(Ordering::Relaxed);
+        if let Place::NotYet(_) = self.place(sequence, self.load(sequence, Ordering::Relaxed))? {
+            // The hint was ahead, which no honest member makes it.
+            sequence = self.first_unfreed();
+        }
         for _ in self.walk() {
             let state = self.load_to_judge(self.cells.geometry.slot_of(sequence));
             match self.place(sequence, state)? {
@@ -348,7 +353,15 @@ impl Core {
                     self.cells.hint(Hint::Head).fetch_min(sequence, Ordering::Relaxed);
                     break;
                 }
-                Place::NotYet(_) | Place::Here(Stage::Closed, _) => break,
+                Place::NotYet(_) => break,
+                Place::Here(Stage::Closed, _) => {
+                    // Nor beyond the end of the stream, where signers must meet it.
+                    if self.cells.hint(Hint::Sign).load(Ordering::Relaxed) > sequence {
+                        self.rewind(sequence);
+                        self.cells.notify(Event::Published);
+                    }
+                    break;
+                }
                 Place::Passed { resume } => {
                     sequence = resume;
                     continue;

@@ -115,7 +115,12 @@ impl Core {
         let unanswered = |pending: &Pending| {
             matches!(pending.state.stage(), Some(Stage::Writing | Stage::Written | Stage::Signing))
         };
-        states.into_iter().filter(|pending| is_closed && unanswered(pending)).min_by_key(|p| p.sequence)
+        let first = |is_one: &dyn Fn(&Pending) -> bool| {
+            states.iter().filter(|pending| is_one(pending)).min_by_key(|pending| pending.sequence).copied()
+        };
+        // With everything answered the end itself is pending: who waits beside it does not find it.
+        let end = |pending: &Pending| pending.state.stage() == Some(Stage::Closed);
+        if is_closed { first(&unanswered).or_else(|| first(&end)) } else { None }
     }
 
     /// Names a stall.

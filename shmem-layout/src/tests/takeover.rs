@@ -198,3 +198,62 @@ fn a_source_never_takes_anothers_position_for_its_own() {
         }
     });
 }
+
+/// Writes a word where a hostile peer would: by its place on the heap.
+fn write_word(heap: &crate::region::Heap, offset: usize, word: u64) {
+    // SAFETY: `offset` is that of a word of the ring, which lives as long as `heap`, and all look at it as an atomic.
+    let at = unsafe { &*heap.base().as_ptr().add(offset).cast::<std::sync::atomic::AtomicU64>() };
+    at.store(word, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[test]
+fn a_ring_whose_hints_are_all_nonsense_is_put_right_from_its_slots() {
+    use crate::layout::control;
+    let [place, ..] = Place::all(&small());
+    let Place::Heap(heap) = &place else { unreachable!() };
+    let mut producer = place.attach().join_producer("source").unwrap();
+    let mut signer = place.attach().join_signer().unwrap();
+    publish(&mut producer, 0, b"message");
+    for hint in [control::HEAD, control::SIGN, control::TAIL] {
+        write_word(heap, hint, 1 << 50);
+    }
+    place.attach().recover().unwrap();
+    assert_eq!(publish(&mut producer, 1, b"another"), 1, "a free slot is found");
+    assert_eq!(sign(&mut signer, 8), [0, 1], "what is written is signed");
+}
+
+#[test]
+fn a_signer_whose_hint_is_beyond_the_end_of_the_stream_meets_the_end() {
+    let [place, ..] = Place::all(&small());
+    let Place::Heap(heap) = &place else { unreachable!() };
+    let mut signer = place.attach().join_signer().unwrap();
+    place.attach().close(&waiting()).unwrap();
+    write_word(heap, crate::layout::control::SIGN, 5);
+    place.attach().recover().unwrap();
+    let patience = Waiting { stall_after: std::time::Duration::from_millis(500), ..waiting() };
+    assert_eq!(signer.claim(1, &mut Vec::new(), &patience).unwrap(), crate::Claims::Drained);
+}
+
+/// A lap that no honest member writes leads the walk far beyond; the look back at what was passed is one lap long all the same.
+#[test]
+fn a_lap_of_nonsense_behind_a_claim_does_not_keep_a_signer_for_ever() {
+    use crate::layout::control;
+    use crate::state::State;
+    let [place, ..] = Place::all(&small());
+    let Place::Heap(heap) = &place else { unreachable!() };
+    let mut producer = place.attach().join_producer("source").unwrap();
+    let mut first = place.attach().join_signer().unwrap();
+    let mut second = place.attach().join_signer().unwrap();
+    publish(&mut producer, 0, b"message");
+    let mut held = Vec::new();
+    first.claim(1, &mut held, &waiting()).unwrap();
+    write_word(heap, control::SIGN, 0);
+    let stride = place.attach().spec().stride as usize;
+    write_word(heap, control::SLOTS + stride, State::free(1 << 39).0);
+    let stopped = waiting();
+    stopped.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(second.claim(1, &mut Vec::new(), &stopped).is_err());
+    for claim in held {
+        first.give_back(claim);
+    }
+}
