@@ -46,7 +46,7 @@ pause           campaign  3/40  stops:20:1000              processes stopped for
 sigbus          campaign  3/30  rounds:15:1000             rings cut and punched under running processes
 hostile         campaign  5/40  signatures:20000:1000000   a message that changes while it is signed gives no key away
 mutate          campaign  5/40  rounds:8:300               random bytes written all over a ring at work
-fuzz            campaign  10/60 seconds:5:300              each fuzz target, with the address sanitizer
+fuzz            campaign  10/60 seconds:5:380              each fuzz target, with the address sanitizer
 volume          campaign  5/60  messages:50000:1000000     many messages on each fast runtime'
 
 # Ends a step that can't be done here.
@@ -217,6 +217,7 @@ openssl_verifies() {
 set_up() {
     local packages=() package
     have cc || packages+=(gcc libc6-dev)
+    have c++ || packages+=(g++)
     have shellcheck || packages+=(shellcheck)
     have openssl || packages+=(openssl)
     have setpriv || packages+=(util-linux)

@@ -55,6 +55,54 @@ step_volume() {
     verdict
 }
 
+# --- fuzzing
+
+# What cargo-fuzz sets, but for traced comparisons (see fuzz/README.md). The sanitizer is a nightly feature; the bootstrap
+# variable lets a stable toolchain have it.
+build_fuzz_targets() {
+    local coverage='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4'
+    coverage+=' -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table'
+    RUSTC_BOOTSTRAP=1 cargo build --release --locked --bins --manifest-path fuzz/Cargo.toml --target-dir "$target/fuzz" \
+        --target "$host" --config "build.rustflags='$coverage -Cllvm-args=-simplifycfg-branch-fold-threshold=0 --cfg fuzzing -Zsanitizer=address -Cdebug-assertions -Ccodegen-units=1'"
+}
+
+# Runs TARGET for SECONDS, with inputs of up to LEN bytes; what it says goes to a file of its own.
+fuzz_one() { # TARGET SECONDS LEN
+    mkdir -p "$target/fuzz-found/$1"
+    ASAN_OPTIONS=detect_stack_use_after_return=0:malloc_context_size=0:quarantine_size_mb=1 \
+        "$target/fuzz/$host/release/$1" -max_len="$3" -entropic=0 -reduce_inputs=0 -timeout=20 -max_total_time="$2" \
+        -artifact_prefix="$target/fuzz-found/$1-" "$target/fuzz-found/$1" "fuzz/corpus/$1" >"$target/fuzz-$1.log" 2>&1
+}
+
+step_fuzz() {
+    local host name findings=0 counts='' job
+    local -A jobs=()
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    have c++ || skip 'a C++ compiler is missing: install g++'
+    [[ -n $(find "$(rustc --print sysroot)/lib/rustlib/$host/lib" -name '*rt.asan.a') ]] ||
+        skip 'this Rust toolchain has no AddressSanitizer'
+    build_fuzz_targets || return
+    fuzz_one attach "$size" 200 &
+    jobs[attach]=$!
+    fuzz_one recovery "$size" 64 &
+    jobs[recovery]=$!
+    for name in attach recovery mutation; do
+        # The last one alone, for it has two threads, and for less long, for it has less to try.
+        if [[ $name == mutation ]]; then
+            fuzz_one mutation $((size / 3 + 1)) 150 &
+            jobs[mutation]=$!
+        fi
+        job=${jobs[$name]}
+        if ! wait "$job"; then
+            ((++findings))
+            tail -n 30 "$target/fuzz-$name.log"
+        fi
+        counts+="$name $(grep -oE '^Done [0-9]+' "$target/fuzz-$name.log" | grep -oE '[0-9]+') executions, "
+    done
+    note_result fuzz "$counts$findings findings" "$( ((findings)) && printf failed || printf passed)"
+    ((findings == 0))
+}
+
 # --- models
 
 # Sets `models_binary`.
