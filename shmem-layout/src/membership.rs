@@ -1,6 +1,8 @@
 //! Members: who is attached with a role, and whether they live.
 
 use std::fmt;
+use std::thread;
+use std::time::Duration;
 
 use crate::cells::{Cells, Ordering, release_fence};
 use crate::failpoint::failpoint;
@@ -114,9 +116,22 @@ impl Core {
             return Ok(Owner { index, generation });
         }
         Err(match role {
-            Role::Consumer => JoinError::ConsumerTaken { pid: unpack(&self.cells, CONSUMER).2 },
+            Role::Consumer => JoinError::ConsumerTaken { pid: self.pid_of_consumer() },
             _ => JoinError::NoPlace(indices.count()),
         })
+    }
+
+    /// What the consumer says its process id is. One that has only just come may not have said it yet.
+    fn pid_of_consumer(&self) -> u32 {
+        let pid = || Some(unpack(&self.cells, CONSUMER).2).filter(|pid| *pid != 0);
+        (0..100)
+            .find_map(|_| {
+                pid().or_else(|| {
+                    thread::sleep(Duration::from_millis(1));
+                    None
+                })
+            })
+            .unwrap_or(0)
     }
 
     /// Every index that was ever taken, as a holder of `me` sees it.
