@@ -2,8 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use crate::attach::{AttachError, CreateError, Unchecked, format};
+use crate::attach::{Unchecked, format};
 use crate::clock;
+use crate::error::{AttachError, CreateError};
 use crate::region::{Heap, Region};
 use crate::ring::Ring;
 use crate::spec::{RingOptions, RingSpec};

@@ -7,6 +7,7 @@ mod layout;
 mod locks;
 mod membership;
 mod protocol;
+mod recovery;
 mod source;
 mod stall;
 mod state;
@@ -20,6 +21,8 @@ mod attach;
 mod clock;
 #[cfg(not(loom))]
 mod consumer;
+#[cfg(not(loom))]
+mod error;
 #[cfg(not(loom))]
 mod fault;
 #[cfg(not(loom))]
@@ -44,12 +47,14 @@ mod models;
 mod tests;
 
 #[cfg(not(loom))]
-pub use attach::{AttachError, CreateError, Unchecked, create, remove};
+pub use attach::{Unchecked, create, remove};
 pub use cells::Event;
 #[cfg(not(loom))]
 pub use clock::now_ns;
 #[cfg(not(loom))]
 pub use consumer::{Consumer, Delivery, Record};
+#[cfg(not(loom))]
+pub use error::{AttachError, CreateError};
 pub use failpoint::{HAS_FAILPOINTS, VERSION, failpoint};
 #[cfg(not(loom))]
 pub use fault::report_faults_to;
@@ -57,7 +62,8 @@ pub use layout::{LAYOUT_VERSION, LINE, MAGIC, MEMBERS, PAGE, SOURCE_NAME_LEN, SO
 pub use membership::{JoinError, Member, Role};
 #[cfg(not(loom))]
 pub use producer::{Message, Producer, PublishError, WhenFull};
-pub use protocol::{Claim, Recovered, RingError};
+pub use protocol::{Claim, RingError};
+pub use recovery::Recovered;
 #[cfg(not(loom))]
 pub use region::RingPath;
 #[cfg(not(loom))]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::str::FromStr;
 
-use crate::attach::{AttachError, CreateError};
+use crate::error::{AttachError, CreateError};
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use heap::Heap;

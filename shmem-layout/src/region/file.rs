@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::Builder;
 
 use super::{Region, RingPath, check_private_folder, map, open_private};
-use crate::attach::{AttachError, CreateError};
+use crate::error::{AttachError, CreateError};
 use crate::sys;
 
 /// Makes the file under a temporary name and links it into place when it is complete.

@@ -11,7 +11,7 @@ use rustix::fs::{major, minor};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::{Region, RingPath, open_private};
-use crate::attach::{AttachError, CreateError};
+use crate::error::{AttachError, CreateError};
 use crate::sys;
 
 /// A mapped segment.
