@@ -145,16 +145,17 @@ fn a_record_given_back_is_as_whole_as_a_published_one() {
 
 #[test]
 fn a_close_comes_after_all_that_was_published_and_a_signer_leaves_when_that_is_signed() {
-    check(Some(3), &["drained"], || {
+    check(None, &["drained"], || {
         let world = World::new(2);
-        let signer = world.beside(|world| {
-            let found = || Some(world.sign(TWO)).filter(|found| *found != Found::Nothing);
-            while world.block(Event::Published, found) != Found::Drained {}
-        });
         world.produce(ONE, 1);
-        assert_eq!(world.core.claim_free(Stage::Closed, Owner::NOBODY).unwrap(), Claimed::Sequence(1));
-        world.core.cells.notify(Event::Published);
-        signer.join().unwrap();
+        let closer = world.beside(|world| {
+            let claimed = world.core.claim_free(Stage::Closed, Owner::NOBODY).unwrap();
+            world.core.cells.notify(Event::Published);
+            claimed
+        });
+        world.block_until_signed(TWO);
+        world.block(Event::Published, || (world.sign(TWO) == Found::Drained).then_some(()));
+        assert_eq!(closer.join().unwrap(), Claimed::Sequence(1));
         assert_eq!(world.consume(0), Some((Stage::Signed, 1)));
         assert_eq!(world.consume(1), Some((Stage::Closed, 0)));
         "drained"
