@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::cells::Ordering;
+use crate::cells::{Hint, Ordering};
 use crate::membership::{Member, Role};
 use crate::protocol::{Core, RingError};
 use crate::state::{Owner, Stage, State};
@@ -96,11 +96,16 @@ impl Core {
     }
 
     /// What a producer that finds the ring full waits for: the slot that it would claim next, which holds an earlier record.
+    /// If that one is free, the hint has led it to another, as no honest one does, and is derived anew.
     pub fn pending_room(&self) -> Option<Pending> {
         let next = self.first_unclaimed();
         let state = self.load(next, Ordering::Relaxed);
+        if state.stage() == Some(Stage::Free) {
+            self.cells.hint(Hint::Head).store(next, Ordering::Relaxed);
+            return None;
+        }
         let sequence = next.saturating_sub(self.cells.geometry.capacity);
-        (state.stage() != Some(Stage::Free)).then_some(Pending { sequence, state })
+        Some(Pending { sequence, state })
     }
 
     /// What a signer waits for: nothing, for work may be long in coming, unless the stream has ended. Then the first record that

@@ -47,6 +47,8 @@ pub struct WorkerOptions {
     pub control: RawFd,
     /// The page of statistics.
     pub stats: RawFd,
+    /// The supervisor's process id.
+    pub supervisor: i32,
     /// What to do.
     pub work: WorkOptions,
 }
@@ -106,6 +108,8 @@ enum Command {
         control: RawFd,
         #[arg(long)]
         stats: RawFd,
+        #[arg(long)]
+        supervisor: i32,
         #[command(flatten)]
         work: WorkArguments,
     },
@@ -169,8 +173,8 @@ impl Options {
         Ok(match arguments.command {
             Some(Command::Keygen { file }) => Self::Keygen(file),
             Some(Command::PublicKey { key }) => Self::PublicKey(key),
-            Some(Command::Worker { control, stats, work }) => {
-                Self::Work(WorkerOptions { control, stats, work: work.check()? })
+            Some(Command::Worker { control, stats, supervisor, work }) => {
+                Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
             None => Self::Supervise(arguments.supervisor.check()?),
         })

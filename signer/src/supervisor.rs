@@ -155,6 +155,7 @@ impl<'a> Supervisor<'a> {
         let (mut control, theirs) = UnixStream::pair()?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("signer").arg("worker").args(self.options.work.to_arguments());
+        command.args(["--supervisor", &std::process::id().to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         descriptors::hand_on(&mut command, "--control", theirs.into());
         descriptors::hand_on(&mut command, "--stats", page.descriptor()?);

@@ -4,14 +4,13 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use cli::{Exit, Failure, Method};
 use extension_engine::Batch;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::set_name;
 use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, now_ns};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -32,12 +31,9 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
     let (mut control, stats) = attach_to_supervisor(options).map_err(|error| {
         Failure::environment(format_args!("a worker is started by `signer` alone: {error}"))
     })?;
-    let result = Key::receive(&control).map_err(Failure::environment).and_then(|key| {
-        if has_hung_up(&control) {
-            return Ok(Exit::Environment);
-        }
-        sign(&options.work, &key, &stats)
-    });
+    let result = Key::receive(&control)
+        .map_err(Failure::environment)
+        .and_then(|key| sign(&options.work, &key, &stats));
     result.or_else(|failure| {
         // Without a supervisor there is nobody to tell.
         let _ = control.write_all(failure.message.as_bytes());
@@ -49,22 +45,19 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
 ///
 /// The kernel kills us when the supervisor's one thread ends, so that nothing that we do or wait for, an extension
 /// that never returns included, keeps us. The records in our hands are then another signer's to take. A supervisor
-/// that was gone before is noticed by the end of its socket.
+/// that was gone before we asked for that is nobody's parent any more. (The end of its socket would not tell: a sibling that
+/// it was about to start may hold a copy for a while.)
 fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page)> {
     let control = UnixStream::from(descriptors::take(options.control)?);
     let stats = Page::map(descriptors::take(options.stats)?)?;
     shmem_layout::report_faults_to(control.as_raw_fd());
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    if Pid::as_raw(getppid()) != options.supervisor {
+        return Err(io::Error::other("that one is gone"));
+    }
     // Else tools would call it by the link that it was started through: "exe".
     set_name(c"signer worker")?;
     Ok((control, stats))
-}
-
-/// Whether the other end was closed.
-fn has_hung_up(control: &UnixStream) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(control.as_fd(), PollFlags::empty())];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }
 
 /// A wait that ends when the supervisor says so, by SIGTERM. The Ctrl-C of a terminal reaches it too, and it decides

@@ -201,9 +201,22 @@ fn a_record_that_traps_its_extension_takes_no_neighbour_along() {
 fn a_worker_is_not_for_starting_by_hand() {
     // Descriptors that are closed, and one descriptor for two.
     for numbers in [["8", "9"], ["9", "9"]] {
-        let shell = "exec \"$0\" worker --ring /nowhere --control \"$1\" --stats \"$2\" 9</dev/null 8<&-";
+        let shell = "exec \"$0\" worker --supervisor $PPID --ring /nowhere --control \"$1\" --stats \"$2\" 9</dev/null 8<&-";
         let mut command = Command::new("sh");
         command.args(["-c", shell, env!("CARGO_BIN_EXE_signer")]).args(numbers);
         support::output(&mut command).says(3, "a worker is started by `signer` alone");
     }
+}
+
+#[test]
+fn a_worker_whose_supervisor_was_gone_before_it_could_ask_does_not_begin() {
+    let rig = Rig::new();
+    let consumer = rig.consumer();
+    let mut orphan = rig.worker_of(1);
+    assert_eq!(orphan.wait().unwrap().code(), Some(3));
+    assert_eq!(live_signers(&consumer), [0; 0]);
+    let mut child = rig.worker_of(std::process::id());
+    until(|| (live_signers(&consumer) == [child.id()]).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

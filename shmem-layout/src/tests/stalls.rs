@@ -90,6 +90,22 @@ fn a_full_ring_that_nobody_empties_is_a_stall() {
 }
 
 #[test]
+fn a_hint_that_leads_to_a_full_slot_beside_free_ones_is_derived_anew() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        for position in 0..3 {
+            publish(&mut producer, position, b"x");
+        }
+        let core = &producer.ring().core;
+        core.cells.hint(Hint::Head).store(9, Ordering::Relaxed);
+        core.cells.hint(Hint::Tail).store(9, Ordering::Relaxed);
+        forge(core, 0, Stage::Closed, Owner::NOBODY);
+        let message = Message { position: 3, method: 1, intended_ns: 0, bytes: b"x" };
+        assert_eq!(producer.publish(&message, WhenFull::Wait, &impatient()).unwrap(), 3);
+    }
+}
+
+#[test]
 fn a_signer_waits_for_ever_for_messages_and_not_for_the_end_of_a_stream() {
     for place in Place::all(&small()) {
         let producer = place.attach().join_producer("feed").unwrap();

@@ -7,7 +7,9 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -58,6 +60,30 @@ impl Rig {
         let mut command = signer();
         command.arg("--ring").arg(self.path("ring")).arg("--key").arg(self.path("key")).args(arguments);
         Running::start(&mut command)
+    }
+
+    /// A worker, started as a supervisor with process id `supervisor` would have started it.
+    pub fn worker_of(&self, supervisor: u32) -> Child {
+        let (mut control, theirs) = UnixStream::pair().unwrap();
+        let stats = rustix::fs::memfd_create("stats", rustix::fs::MemfdFlags::empty()).unwrap();
+        rustix::fs::ftruncate(&stats, 4096).unwrap();
+        rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
+        control.write_all(&SECRET).unwrap();
+        let worker = signer()
+            .args([
+                "worker",
+                "--control",
+                &theirs.as_raw_fd().to_string(),
+                "--stats",
+                &stats.as_raw_fd().to_string(),
+            ])
+            .args(["--supervisor", &supervisor.to_string(), "--runtime", "native", "--ring"])
+            .arg(self.path("ring"))
+            .spawn()
+            .unwrap();
+        // As with a sibling that holds a copy: the socket stays open for as long as this test goes on.
+        std::mem::forget(control);
+        worker
     }
 
     /// The report, if the signer was asked to write it there.
