@@ -53,7 +53,7 @@ fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page
     shmem_layout::report_faults_to(control.as_raw_fd());
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if Pid::as_raw(getppid()) != options.supervisor {
-        return Err(io::Error::other("that one is gone"));
+        return Err(io::Error::other("its supervisor is gone"));
     }
     // Else tools would call it by the link that it was started through: "exe".
     set_name(c"signer worker")?;
