@@ -6,7 +6,7 @@ use crate::failpoint::failpoint;
 use crate::layout::slot;
 use crate::protocol::Claimed;
 use crate::ring::{Ring, WaitError};
-use crate::state::{Owner, Stage};
+use crate::state::Stage;
 use crate::wait::Waiting;
 
 /// A message to be signed.
@@ -57,13 +57,12 @@ pub enum PublishError {
 /// A ring's producer, for one source.
 pub struct Producer {
     ring: Ring,
-    owner: Owner,
     source: u16,
 }
 
 impl Producer {
-    pub(crate) fn new(ring: Ring, owner: Owner, source: u16) -> Self {
-        Self { ring, owner, source }
+    pub(crate) fn new(ring: Ring, source: u16) -> Self {
+        Self { ring, source }
     }
 
     /// The ring.
@@ -91,12 +90,12 @@ impl Producer {
         if message.bytes.len() > capacity {
             return Err(PublishError::TooLong { len: message.bytes.len(), capacity });
         }
-        let mut claimed = self.ring.core.claim_free(Stage::Writing, self.owner).map_err(WaitError::Ring)?;
+        let mut claimed = self.ring.core.claim_free(Stage::Writing, self.ring.me).map_err(WaitError::Ring)?;
         if claimed == Claimed::Full {
             // Who makes room may be waiting for what is not announced yet.
             self.flush();
             if when_full == WhenFull::Wait {
-                claimed = self.ring.wait_for_slot(Stage::Writing, self.owner, waiting)?;
+                claimed = self.ring.wait_for_slot(Stage::Writing, self.ring.me, waiting)?;
             }
         }
         match claimed {

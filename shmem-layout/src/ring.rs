@@ -18,7 +18,7 @@ pub struct Ring {
     spec: RingSpec,
     pub(crate) core: Core,
     /// Who has joined through this attachment.
-    me: Owner,
+    pub(crate) me: Owner,
     _guard: Option<FaultGuard>,
     /// Last: dropped after `core`, whose cells point into it.
     _region: Region,
@@ -67,9 +67,7 @@ impl Ring {
     /// Another live producer writes for that source, or the tables are full.
     pub fn join_producer(self, name: &str) -> Result<Producer, JoinError> {
         let source = self.core.take_source(name)?;
-        let ring = self.join(Role::Producer)?;
-        let owner = ring.me;
-        Ok(Producer::new(ring, owner, source))
+        Ok(Producer::new(self.join(Role::Producer)?, source))
     }
 
     /// Joins as a signer.
@@ -77,9 +75,7 @@ impl Ring {
     /// # Errors
     /// The member table is full.
     pub fn join_signer(self) -> Result<Signer, JoinError> {
-        let ring = self.join(Role::Signer)?;
-        let owner = ring.me;
-        Ok(Signer::new(ring, owner))
+        Ok(Signer::new(self.join(Role::Signer)?))
     }
 
     /// Joins as the consumer.

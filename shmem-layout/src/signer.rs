@@ -51,15 +51,14 @@ pub enum Claims {
 /// One of a ring's signers.
 pub struct Signer {
     ring: Ring,
-    owner: Owner,
     /// Claims that are neither answered nor given back.
     held: u64,
     watch: Watch,
 }
 
 impl Signer {
-    pub(crate) fn new(ring: Ring, owner: Owner) -> Self {
-        Self { ring, owner, held: 0, watch: Watch::default() }
+    pub(crate) fn new(ring: Ring) -> Self {
+        Self { ring, held: 0, watch: Watch::default() }
     }
 
     /// The ring.
@@ -78,14 +77,14 @@ impl Signer {
         waiting: &Waiting,
     ) -> Result<Claims, WaitError> {
         let before = batch.len();
-        let attempt = || match self.ring.core.claim_written(self.owner, max, batch) {
+        let attempt = || match self.ring.core.claim_written(self.ring.me, max, batch) {
             Ok(Found::Claims) => Some(Ok(Claims::Some)),
             Ok(Found::Drained) => Some(Ok(Claims::Drained)),
             Ok(Found::Nothing) => None,
             Err(error) => Some(Err(error.into())),
         };
         // Who holds no claim owns no slot: one that bears our name was forged, and is taken over like a dead member's.
-        let holder = if self.held == 0 { Owner::NOBODY } else { self.owner };
+        let holder = if self.held == 0 { Owner::NOBODY } else { self.ring.me };
         let record = WaitsFor { event: Event::Published, holder, pending: &Core::pending_drain };
         let found = self.ring.wait(&record, waiting, &mut self.watch, attempt, || None);
         self.held += (batch.len() - before) as u64;
@@ -138,7 +137,7 @@ impl Signer {
         failpoint("sign: written");
         self.protect_message(slot, false);
         let stage = if answer.status == 0 { Stage::Signed } else { Stage::Failed };
-        self.ring.core.answer(claim, stage, self.owner);
+        self.ring.core.answer(claim, stage, self.ring.me);
         self.held -= 1;
         failpoint("sign: answered");
     }

@@ -153,8 +153,17 @@ impl Site {
         let ring = ["--ring".to_owned(), self.ring().display().to_string()];
         let arguments = ring.iter().chain(first).chain(more);
         let said = self.path(&format!("{name}.said"));
-        let environment = self.environment.get(program).map_or(&[][..], Vec::as_slice);
-        Process::start_with(name, &self.session_programs.join(program), arguments, said, environment)
+        Process::start_with(
+            name,
+            &self.session_programs.join(program),
+            arguments,
+            said,
+            self.environment_of(program),
+        )
+    }
+
+    fn environment_of(&self, program: &str) -> &[(String, String)] {
+        self.environment.get(program).map_or(&[], Vec::as_slice)
     }
 
     /// Starts a `ringctl close`.
@@ -162,10 +171,15 @@ impl Site {
     /// # Errors
     /// It can't be started.
     pub fn closer(&self) -> Result<Process, Failure> {
-        let environment = self.environment.get("ringctl").map_or(&[][..], Vec::as_slice);
         let arguments = ["close".to_owned(), self.ring().display().to_string()];
         let program = self.session_programs.join("ringctl");
-        Process::start_with("ringctl", &program, arguments, self.path("ringctl.said"), environment)
+        Process::start_with(
+            "ringctl",
+            &program,
+            arguments,
+            self.path("ringctl.said"),
+            self.environment_of("ringctl"),
+        )
     }
 
     /// Keeps the folders, for somebody to look at what went wrong in them; says where they are.
