@@ -30,7 +30,8 @@ impl Programs {
     pub fn compile(runtime: Runtime, message_capacity: usize) -> Result<Self, Failure> {
         runtime.is_available().map_err(Failure::bad_input)?;
         let compile = |method: Method| {
-            engine::compile(runtime, method.name(), None).map_err(|error| unusable(runtime, &error))
+            engine::compile(runtime, method.name(), None, &engine::Settings::default())
+                .map_err(|error| unusable(runtime, &error))
         };
         Ok(Self {
             runtime,

@@ -20,7 +20,7 @@ const NAME_ROOM: usize = 64;
 const BUFFER_LEN: usize = 64 * 1024;
 
 /// An instance on one of the runtimes. Where a call fails, it gives the runtime's reason.
-pub(crate) trait Guest {
+pub(crate) trait Guest: Send {
     const RUNTIME: Runtime;
 
     /// The linear memory, as long as it is now.

@@ -5,9 +5,9 @@
 //! what it gets to see.
 //!
 //! ```
-//! use extension_engine::{Batch, ExtensionKind, Runtime, compile};
+//! use extension_engine::{Batch, ExtensionKind, Runtime, Settings, compile};
 //!
-//! let program = compile(Runtime::Native, "ecdsa", None)?;
+//! let program = compile(Runtime::Native, "ecdsa", None, &Settings::default())?;
 //! let mut engine = program.instantiate()?;
 //! let public_key = engine.set_key(&[7; 32])?;
 //! let mut batch = Batch::new(16, 256, 64)?;
@@ -26,6 +26,7 @@ mod batch;
 mod error;
 #[cfg(any(feature = "wasmtime", feature = "wasmi", feature = "wasm3"))]
 mod guest;
+mod limits;
 mod module;
 mod native;
 mod runtime;
@@ -39,6 +40,7 @@ mod wasmtime;
 
 pub use batch::{Batch, PUBLIC_KEY_LEN_MAX};
 pub use error::{BatchError, EngineError, RecordError, Refusal};
+pub use limits::{Limits, PAGE_LEN};
 pub use module::{Module, Variant};
 pub use ringseal_abi::{ExtensionKind, Status};
 pub use runtime::Runtime;
@@ -70,7 +72,7 @@ pub trait Program: Send + Sync {
 ///
 /// After [`EngineError::Trap`] its globals, tables and stack are in no known state: every later call is refused with
 /// [`EngineError::Unusable`], and the caller makes another instance.
-pub trait ExtensionEngine {
+pub trait ExtensionEngine: Send {
     /// Runs the extension over `batch`, whose statuses and outputs are then those of this run. A record that fails
     /// has its own status and doesn't fail the run.
     ///
@@ -102,6 +104,13 @@ pub trait ExtensionEngine {
     }
 }
 
+/// What a module is compiled with.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What it may use.
+    pub limits: Limits,
+}
+
 /// Makes extension `name` ready for `runtime`: from `replacement`, or from the built-in module in the variant that
 /// suits the runtime best.
 ///
@@ -112,7 +121,9 @@ pub fn compile(
     runtime: Runtime,
     name: &str,
     replacement: Option<&Module>,
+    settings: &Settings,
 ) -> Result<Box<dyn Program>, EngineError> {
+    let _ = settings;
     runtime.is_available()?;
     let Some(variant) = runtime.best_variant() else {
         return native::program(name, replacement);

@@ -39,7 +39,7 @@ impl Program for Native {
     }
 }
 
-fn instantiate<S: Scheme + 'static>() -> Box<dyn ExtensionEngine> {
+fn instantiate<S: Scheme + Send + 'static>() -> Box<dyn ExtensionEngine> {
     S::warm();
     Box::new(Engine::<S> { key: None })
 }
@@ -48,7 +48,7 @@ struct Engine<S> {
     key: Option<S>,
 }
 
-impl<S: Scheme> ExtensionEngine for Engine<S> {
+impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
     fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
         batch.forget_answers();
         if kind == ExtensionKind::SetKey && batch.len() != 1 {

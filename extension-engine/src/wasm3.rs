@@ -59,6 +59,10 @@ impl Program for Loaded {
 }
 
 type Function = NonNull<ffi::M3Function>;
+// SAFETY: what an instance points to (environment, interpreter, module) is its own, and wasm3 keeps no state of the
+// thread. What it does keep, the number of the next code page, changes under `LOADING`.
+unsafe impl Send for Guest {}
+
 type HostFunction = unsafe extern "C" fn(ffi::IM3Runtime, *mut u64, *mut c_void) -> *const c_void;
 
 /// An instance with its functions, which are looked up once. Fields are dropped in this order: the interpreter's

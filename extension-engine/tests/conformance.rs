@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Random, Subject, batch, sign, subjects, verify};
-use extension_engine::{Batch, EngineError, ExtensionKind, RecordError, Runtime, Status, compile};
+use extension_engine::{Batch, EngineError, ExtensionKind, RecordError, Runtime, Settings, Status, compile};
 use secp256k1::{Keypair, Message, PublicKey, SecretKey, XOnlyPublicKey, ecdsa, schnorr};
 use sha2::{Digest, Sha256};
 
@@ -328,7 +328,7 @@ fn the_null_extension_signs_with_nothing_and_accepts_everything() {
 #[test]
 fn a_name_that_is_not_the_modules_is_refused() {
     for &runtime in common::runtimes() {
-        let error = compile(runtime, "ecdsb", None).err().unwrap();
+        let error = compile(runtime, "ecdsb", None, &Settings::default()).err().unwrap();
         assert!(matches!(error, EngineError::UnknownExtension(_)), "{error}");
     }
     let schnorr = common::module("schnorr", extension_engine::Variant::Base);
@@ -342,7 +342,7 @@ fn a_name_that_is_not_the_modules_is_refused() {
 #[test]
 fn a_module_for_the_native_runtime_is_refused_rather_than_ignored() {
     let module = common::module("ecdsa", extension_engine::Variant::Base);
-    let error = compile(Runtime::Native, "ecdsa", Some(&module)).err().unwrap();
+    let error = compile(Runtime::Native, "ecdsa", Some(&module), &Settings::default()).err().unwrap();
     assert!(matches!(error, EngineError::NativeModule(_)), "{error}");
 }
 

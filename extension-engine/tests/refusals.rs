@@ -5,8 +5,8 @@ mod common;
 
 use common::{on_all, wat};
 use extension_engine::{
-    Batch, EngineError, ExtensionKind, MEMORY_PAGES_MAX, Module, RecordError, Refusal, Runtime, Status,
-    Variant, compile,
+    Batch, EngineError, ExtensionKind, MEMORY_PAGES_MAX, Module, RecordError, Refusal, Runtime, Settings,
+    Status, Variant, compile,
 };
 
 /// The parts of a harmless extension, in text, one of which a test replaces. It says to every record what its
@@ -186,7 +186,7 @@ fn what_came_after_webassembly_1_is_refused_for_wasm3() {
         let module = module("WasmInit", &format!(r#"(func (export "WasmInit") {instruction})"#));
         assert_eq!(module.variant(), Variant::Wide, "{proposal}");
         for &runtime in common::runtimes() {
-            match (runtime, compile(runtime, "any", Some(&module))) {
+            match (runtime, compile(runtime, "any", Some(&module), &Settings::default())) {
                 (Runtime::Native, _) => {}
                 (Runtime::Wasm3, compiled) => {
                     let error = compiled.err().unwrap().to_string();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cli::{Failure, Method};
 use extension_engine::{
-    Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, Runtime, compile,
+    Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, Runtime, Settings, compile,
 };
 
 use crate::WorkOptions;
@@ -72,7 +72,7 @@ impl<'a> Engines<'a> {
     fn extension(&self, method: Method, options: &WorkOptions) -> Result<Extension, EngineError> {
         let path = options.modules.iter().find(|(name, _)| *name == method).map(|(_, path)| path);
         let replacement = path.map(|path| Module::from_file(path)).transpose()?;
-        let program = compile(options.runtime, method.name(), replacement.as_ref())?;
+        let program = compile(options.runtime, method.name(), replacement.as_ref(), &Settings::default())?;
         let module_id = program.module().map_or(0, |module| {
             self.stats.of(method).set_module(module.variant(), &module.sha256());
             u64::from_be_bytes(module.sha256()[..8].try_into().unwrap_or_default())

@@ -19,6 +19,8 @@
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
+#[expect(dead_code, reason = "the server and the supervisor come next")]
+mod control;
 mod descriptors;
 mod engines;
 mod key;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use extension_engine::{
-    Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, RecordError, Runtime, Variant,
-    compile,
+    Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, RecordError, Runtime, Settings,
+    Variant, compile,
 };
 
 /// One cell of the matrix.
@@ -56,11 +56,11 @@ fn make_subjects(name: &str) -> Vec<Subject> {
     let mut subjects = Vec::new();
     for &runtime in runtimes() {
         if runtime == Runtime::Native {
-            let program = compile(runtime, name, None).unwrap();
+            let program = compile(runtime, name, None, &Settings::default()).unwrap();
             subjects.push(Subject { label: runtime.to_string(), runtime, program });
         }
         for variant in Variant::ALL.into_iter().filter(|variant| runtime.supports(*variant)) {
-            let program = compile(runtime, name, Some(&module(name, variant))).unwrap();
+            let program = compile(runtime, name, Some(&module(name, variant)), &Settings::default()).unwrap();
             subjects.push(Subject { label: format!("{runtime}.{variant}"), runtime, program });
         }
     }
@@ -78,7 +78,7 @@ pub fn module(name: &str, variant: Variant) -> Module {
 /// Extension `module` as `name` on every runtime that runs modules and is built in.
 pub fn on_all(name: &str, module: &Module) -> Vec<Result<Subject, EngineError>> {
     let subject = |&runtime: &Runtime| {
-        let program = compile(runtime, name, Some(module))?;
+        let program = compile(runtime, name, Some(module), &Settings::default())?;
         Ok(Subject { label: runtime.to_string(), runtime, program })
     };
     runtimes().iter().filter(|runtime| **runtime != Runtime::Native).map(subject).collect()
