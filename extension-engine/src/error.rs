@@ -96,6 +96,9 @@ pub enum Refusal {
     /// The file can't be read.
     #[error("can't be read: {0}")]
     Unreadable(io::Error),
+    /// Another module lies there than the one that was chosen.
+    #[error("has changed since it was chosen: choose it again")]
+    Changed,
     /// It doesn't begin as WebAssembly does.
     #[error("is not WebAssembly: it doesn't begin with \\0asm")]
     NotWasm,

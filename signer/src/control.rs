@@ -4,3 +4,30 @@
 //! the supervisor's one thread, and passes on what that answers.
 
 pub(crate) mod api;
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use cli::Failure;
+
+/// The server, as the supervisor has it.
+pub(crate) struct Control;
+
+impl Control {
+    pub fn start(_directory: &Path) -> Result<Self, Failure> {
+        Err(Failure::environment("there is no control plane yet"))
+    }
+
+    /// Readable when there is a request.
+    pub fn woken(&self) -> &UnixStream {
+        unreachable!()
+    }
+
+    /// The next request, if there is one.
+    pub fn request(&mut self) -> Option<api::Request> {
+        None
+    }
+
+    /// Tells whoever watches.
+    pub fn publish(&self, _event: api::Event) {}
+}

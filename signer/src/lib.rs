@@ -19,17 +19,23 @@
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
-#[expect(dead_code, reason = "the server and the supervisor come next")]
+mod assignment;
+#[allow(dead_code, reason = "the server comes next")]
 mod control;
 mod descriptors;
 mod engines;
+mod installer;
 mod key;
 mod keygen;
+mod known_answers;
 mod options;
+mod orders;
 mod pace;
+mod prepare;
 mod report;
 mod stats;
 pub mod status;
+mod store;
 mod supervisor;
 mod worker;
 
@@ -40,6 +46,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
+pub use prepare::PrepareOptions;
 
 /// Does what the command line asked for.
 ///
@@ -51,6 +58,7 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
     match options {
         Options::Supervise(options) => supervisor::run(&options),
         Options::Work(options) => worker::run(&options),
+        Options::Prepare(options) => prepare::run(&options),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
         Options::PublicKey(source) => {
             let public_key = keygen::public_key(&source.read()?.to_secret().map_err(Failure::bad_input)?);

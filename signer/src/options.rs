@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
 use cli::{Failure, Method};
-use extension_engine::Runtime;
+use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
-use crate::KeySource;
+use crate::{KeySource, PrepareOptions};
 
 /// What the signer is asked to do.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub enum Options {
     Supervise(SupervisorOptions),
     /// Be a worker.
     Work(WorkerOptions),
+    /// Compile and test a module.
+    Prepare(PrepareOptions),
     /// Make a key in a new file.
     Keygen(PathBuf),
     /// Print the public key of a key.
@@ -34,6 +36,8 @@ pub struct SupervisorOptions {
     pub key: KeySource,
     /// How many workers.
     pub workers: usize,
+    /// The directory for the control plane; none for none.
+    pub control: Option<PathBuf>,
     /// Where the summary goes.
     pub report: Option<PathBuf>,
     /// What the workers do.
@@ -70,6 +74,8 @@ pub struct WorkOptions {
     pub wait: WaitStrategy,
     /// How long an ended stream may go without moving before its end.
     pub stall_after: Duration,
+    /// What a module may use.
+    pub limits: Limits,
 }
 
 #[derive(Parser)]
@@ -113,6 +119,15 @@ enum Command {
         #[command(flatten)]
         work: WorkArguments,
     },
+    #[command(hide = true)]
+    Prepare {
+        #[arg(long)]
+        control: RawFd,
+        #[arg(long)]
+        supervisor: i32,
+        #[arg(long)]
+        nice: bool,
+    },
 }
 
 #[derive(Args)]
@@ -125,6 +140,9 @@ struct SupervisorArguments {
     /// How many processes sign
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
+    /// Serve `signer ctl` from this directory, which is made if it isn't there; what is swapped is remembered in it
+    #[arg(long, value_name = "DIR")]
+    control: Option<PathBuf>,
     /// Write a summary of what was signed, in JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -176,6 +194,12 @@ impl Options {
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
+            Some(Command::Prepare { control, supervisor, nice }) => Self::Prepare(PrepareOptions {
+                control,
+                supervisor,
+                is_nice: nice,
+                limits: Limits::default(),
+            }),
             None => Self::Supervise(arguments.supervisor.check()?),
         })
     }
@@ -186,6 +210,7 @@ impl SupervisorArguments {
         Ok(SupervisorOptions {
             key: self.key.ok_or_else(|| missing("--key"))?,
             workers: self.workers.into(),
+            control: self.control,
             report: self.report,
             work: self.work.check()?,
         })
@@ -209,6 +234,7 @@ impl WorkArguments {
             batch,
             wait: self.wait,
             stall_after: self.stall,
+            limits: Limits::default(),
         })
     }
 }

@@ -69,6 +69,14 @@ impl Rig {
         rustix::fs::ftruncate(&stats, 4096).unwrap();
         rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
         control.write_all(&SECRET).unwrap();
+        let assignment = |method: &str| {
+            format!(
+                r#"{{"method":"{method}","runtime":"native","label":"native","path":null,"sha256":"","variant":"","generation":1,"since_unix_ms":0}}"#
+            )
+        };
+        let present = ["ecdsa", "schnorr", "null"].map(assignment).join(",");
+        let assignments = format!(r#"{{"generation":1,"present":[{present}],"previous":[null,null,null]}}"#);
+        writeln!(control, r#"{{"start":{{"assignments":{assignments},"standby":false}}}}"#).unwrap();
         let worker = signer()
             .args([
                 "worker",
