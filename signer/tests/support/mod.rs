@@ -131,7 +131,12 @@ pub struct Answered {
 impl Answered {
     /// Whether the signature is the one that the record's method asks for, by k256.
     pub fn is_valid(&self) -> bool {
-        let secret = SecretKey::from_slice(&SECRET).unwrap();
+        self.is_valid_for(&SECRET)
+    }
+
+    /// The same with another key.
+    pub fn is_valid_for(&self, secret: &[u8; 32]) -> bool {
+        let secret = SecretKey::from_slice(secret).unwrap();
         match Method::from_raw(self.record.method) {
             _ if self.record.status != 0 => false,
             Some(Method::Null) => self.signature.is_empty(),
