@@ -71,8 +71,9 @@ impl<'a> Engines<'a> {
 
     fn extension(&self, method: Method, options: &WorkOptions) -> Result<Extension, EngineError> {
         let path = options.modules.iter().find(|(name, _)| *name == method).map(|(_, path)| path);
-        let replacement = path.map(|path| Module::from_file(path)).transpose()?;
-        let program = compile(options.runtime, method.name(), replacement.as_ref(), &Settings::default())?;
+        let settings = Settings::default();
+        let replacement = path.map(|path| Module::from_file(path, &settings.limits)).transpose()?;
+        let program = compile(options.runtime, method.name(), replacement.as_ref(), &settings)?;
         let module_id = program.module().map_or(0, |module| {
             self.stats.of(method).set_module(module.variant(), &module.sha256());
             u64::from_be_bytes(module.sha256()[..8].try_into().unwrap_or_default())
