@@ -61,7 +61,7 @@ impl Assignment {
         if runtime == Runtime::Native {
             return Err(EngineError::NativeModule(path.display().to_string()));
         }
-        let module = Module::from_file(path)?;
+        let module = Module::from_file(path, limits)?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self::new(method, runtime, Some(&module), Some(absolute.into_os_string())))
     }
@@ -83,7 +83,7 @@ impl Assignment {
     /// The module that replaces the built-in one, if one does: read from its file, and the same as it was.
     pub fn replacement(&self, limits: &Limits) -> Result<Option<Module>, EngineError> {
         let Some(path) = &self.path else { return Ok(None) };
-        let module = Module::from_file(Path::new(path))?;
+        let module = Module::from_file(Path::new(path), limits)?;
         if hex::encode(module.sha256()) != self.sha256 {
             return Err(EngineError::Module { module: self.label.clone(), refusal: Refusal::Changed });
         }

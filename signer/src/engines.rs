@@ -136,19 +136,12 @@ impl Engines {
             Some(instance) => instance,
             None => workshop.instance(extension).map_err(Failure::environment)?,
         };
-        let mut signed = instance.run(ExtensionKind::Sign, batch);
-        if matches!(signed, Err(EngineError::Unusable)) {
+        let signed = instance.run(ExtensionKind::Sign, batch);
+        if instance.is_usable() {
+            workshop.stats.restores.add(u64::from(signed.is_err()));
+            extension.instance = Some(instance);
+        } else {
             workshop.stats.replacements.add(1);
-            instance = workshop.instance(extension).map_err(Failure::environment)?;
-            signed = instance.run(ExtensionKind::Sign, batch);
-        }
-        match &signed {
-            Ok(()) => extension.instance = Some(instance),
-            Err(EngineError::Refused(_) | EngineError::UnknownStatus(_)) => {
-                workshop.stats.restores.add(1);
-                extension.instance = Some(instance);
-            }
-            Err(_) => workshop.stats.replacements.add(1),
         }
         Ok(signed)
     }

@@ -30,6 +30,7 @@ mod keygen;
 mod known_answers;
 mod options;
 mod orders;
+mod overdue;
 mod pace;
 mod prepare;
 mod report;
@@ -53,6 +54,8 @@ pub use prepare::PrepareOptions;
 /// # Errors
 /// With an exit code and one line that says what went wrong, where, and what to do.
 pub fn run(options: Options) -> Result<Exit, Failure> {
+    // While we may still look at ourselves: it is forbidden next.
+    extension_engine::prepare_process();
     forbid_core_dumps()
         .map_err(|error| Failure::environment(format_args!("can't forbid core dumps: {error}")))?;
     match options {

@@ -2,7 +2,7 @@
 //! nothing. Whatever the module does to it, nobody else is hurt.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rustix::process::set_parent_process_death_signal;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setpriority_process, setrlimit};
 
 use crate::assignment::Assignment;
-use crate::{WorkOptions, descriptors, known_answers, orders};
+use crate::{WorkOptions, descriptors, known_answers, orders, overdue};
 
 /// What the child is told.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &PrepareOptions) -> Result<Exit, Failure> {
         Failure::environment(format_args!("a module is prepared by `signer` alone: {error}"))
     })?;
     let outcome = hear(&control).map_err(|error| error.to_string()).and_then(|assignment| {
-        let settings = Settings { limits: options.limits.clone(), ..Settings::default() };
+        let settings = Settings { limits: options.limits.clone() };
         let replacement = assignment.replacement(&settings.limits).map_err(|error| error.to_string())?;
         let name = assignment.method.name();
         let program = compile(assignment.runtime, name, replacement.as_ref(), &settings);
@@ -62,6 +62,7 @@ pub(crate) fn run(options: &PrepareOptions) -> Result<Exit, Failure> {
 /// Takes the socket, and puts on the fetters.
 fn attach(options: &PrepareOptions) -> io::Result<UnixStream> {
     let control = UnixStream::from(descriptors::take(options.control)?);
+    overdue::report_to(control.as_raw_fd());
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if Pid::as_raw(getppid()) != options.supervisor {
         return Err(io::Error::other("its supervisor is gone"));

@@ -30,7 +30,8 @@ pub(crate) fn of(outcome: Result<(), RecordError>) -> i32 {
 /// The status of a record whose run, alone, failed as a whole.
 pub(crate) fn of_failed_run(error: &EngineError) -> i32 {
     match error {
-        EngineError::Buffer { ptr: 0, .. } => OUT_OF_MEMORY,
+        EngineError::Deadline { .. } => DEADLINE,
+        EngineError::OutOfMemory { .. } => OUT_OF_MEMORY,
         _ => ENGINE_FAILED,
     }
 }

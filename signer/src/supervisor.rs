@@ -32,6 +32,7 @@ use crate::control::Control;
 use crate::control::api::Event;
 use crate::key::Key;
 use crate::orders::Word;
+use crate::overdue;
 use crate::prepare::Preparation;
 use crate::report::Report;
 use crate::stats::Totals;
@@ -321,7 +322,7 @@ impl<'a> Supervisor<'a> {
             Some(2) => self.end(Failure::bad_input(words)),
             Some(3) => self.end(Failure::environment(words)),
             _ if self.ending.is_some() || self.change.as_ref().is_some_and(Change::is_handing_over) => {}
-            Some(OVERDUE) => self.start_again(number, &format!("{name} {words}")),
+            Some(overdue::EXIT_CODE) => self.start_again(number, &format!("{name} {words}")),
             _ => self.start_again(number, &format!("{name} {}", manner(status))),
         }
     }
@@ -396,9 +397,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 }
-
-/// A worker's exit code when its extension had to be interrupted with the process.
-pub(crate) const OVERDUE: i32 = 4;
 
 /// How a process died, in words.
 pub(crate) fn manner(status: ExitStatus) -> String {

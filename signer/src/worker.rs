@@ -20,6 +20,7 @@ use crate::engines::{Engines, Origin, Workshop};
 use crate::installer::{self, Shared};
 use crate::key::Key;
 use crate::orders::{self, Mouth, Order, Orders, Word};
+use crate::overdue;
 use crate::pace::Pace;
 use crate::stats::Page;
 use crate::{WorkOptions, WorkerOptions, descriptors, status};
@@ -53,6 +54,7 @@ fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page
     let control = UnixStream::from(descriptors::take(options.control)?);
     let stats = Page::map(descriptors::take(options.stats)?)?;
     shmem_layout::report_faults_to(control.as_raw_fd());
+    overdue::report_to(control.as_raw_fd());
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if Pid::as_raw(getppid()) != options.supervisor {
         return Err(io::Error::other("its supervisor is gone"));
@@ -84,7 +86,8 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         (ring.spec().message_capacity as usize, ring.spec().signature_capacity as usize);
     let records_max = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
     let batch = new_batch(records_max, lens)?;
-    let workshop = Workshop { key: key.into(), settings: Settings::default(), stats: stats.into() };
+    let settings = Settings { limits: options.limits.clone() };
+    let workshop = Workshop { key: key.into(), settings, stats: stats.into() };
     let engines = Engines::start(workshop.clone(), &assignments, options.is_swapping)?;
     let signer = ring.join_signer().map_err(|error| unusable(&error))?;
     let (mouth, shared) = (Arc::new(mouth), Arc::new(Shared::new(engines)));

@@ -161,7 +161,7 @@ impl Supervisor<'_> {
             let error = extension_engine::EngineError::NativeModule(label);
             return Err(invalid(&error));
         }
-        let module = Module::from_bytes(label, bytes).map_err(|error| invalid(&error))?;
+        let module = Module::from_bytes(label, bytes, &self.work.limits).map_err(|error| invalid(&error))?;
         let store =
             self.store.as_ref().ok_or_else(|| refused(Reason::NotNow, "there is no control directory"))?;
         let path = store
