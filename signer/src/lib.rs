@@ -19,8 +19,9 @@
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
-#[expect(dead_code, reason = "the server and the supervisor come next")]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the supervisor comes next"))]
 mod control;
+mod ctl;
 mod descriptors;
 mod engines;
 mod key;
@@ -38,6 +39,7 @@ use std::io;
 use cli::{Exit, Failure};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+pub use ctl::CtlOptions;
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
 
@@ -52,6 +54,7 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
         Options::Supervise(options) => supervisor::run(&options),
         Options::Work(options) => worker::run(&options),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
+        Options::Ctl(options) => ctl::run(&options),
         Options::PublicKey(source) => {
             let public_key = keygen::public_key(&source.read()?.to_secret().map_err(Failure::bad_input)?);
             cli::print(&format!("{public_key}\n")).map(|()| Exit::Done)

@@ -13,6 +13,8 @@ use extension_engine::Runtime;
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::KeySource;
+use crate::control::ControlArguments;
+use crate::ctl::{CtlArguments, CtlOptions};
 
 /// What the signer is asked to do.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum Options {
     Keygen(PathBuf),
     /// Print the public key of a key.
     PublicKey(KeySource),
+    /// Ask a running signer for something.
+    Ctl(CtlOptions),
 }
 
 /// What the supervisor needs to know.
@@ -36,6 +40,8 @@ pub struct SupervisorOptions {
     pub workers: usize,
     /// Where the summary goes.
     pub report: Option<PathBuf>,
+    /// The private folder that the control plane is served in, if it is.
+    pub control: Option<PathBuf>,
     /// What the workers do.
     pub work: WorkOptions,
 }
@@ -102,6 +108,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         key: KeySource,
     },
+    /// Ask a running signer for something: its status, another module, other limits, another key, its end
+    Ctl(CtlArguments),
     #[command(hide = true)]
     Worker {
         #[arg(long)]
@@ -128,6 +136,8 @@ struct SupervisorArguments {
     /// Write a summary of what was signed, in JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    control: ControlArguments,
 }
 
 #[derive(Args)]
@@ -169,10 +179,21 @@ impl Options {
     /// # Errors
     /// Bad arguments: says which, and what they may be.
     pub fn from_command_line() -> Result<Self, Failure> {
-        let arguments: Arguments = cli::parse()?;
+        Self::from_arguments(std::env::args_os())
+    }
+
+    /// As [`Options::from_command_line`], from `arguments`, of which the first is the program's name.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn from_arguments(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, Failure> {
+        let arguments: Arguments = cli::parse_from(arguments)?;
         Ok(match arguments.command {
             Some(Command::Keygen { file }) => Self::Keygen(file),
             Some(Command::PublicKey { key }) => Self::PublicKey(key),
+            Some(Command::Ctl(ctl)) => Self::Ctl(ctl.check()?),
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
@@ -187,6 +208,7 @@ impl SupervisorArguments {
             key: self.key.ok_or_else(|| missing("--key"))?,
             workers: self.workers.into(),
             report: self.report,
+            control: self.control.control,
             work: self.work.check()?,
         })
     }

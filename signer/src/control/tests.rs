@@ -1,0 +1,4 @@
+//! The server and `signer ctl`, with a supervisor that answers what a test has told it to.
+
+mod calls;
+mod support;
