@@ -4,17 +4,23 @@ mod arguments;
 mod client;
 mod show;
 
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use cli::{Exit, Failure};
 use extension_engine::Limits;
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 pub(crate) use arguments::CtlArguments;
 pub use arguments::CtlOptions;
 use arguments::{Call, NewModule};
 use client::Client;
+#[cfg(test)]
+pub(crate) use client::Connection;
 
 use crate::control::protocol as proto;
 use proto::swap_module_request::To;
@@ -96,13 +102,13 @@ fn said<T: Serialize>(json: bool, answer: &T, show: impl FnOnce(&T) -> String) -
 
 /// The module at `path`, unless it is longer than the signer takes.
 async fn read(path: &Path, client: &mut Client) -> Result<proto::NewModule, Failure> {
-    use std::io::Read;
     let refused = |reason: &dyn std::fmt::Display| {
         Failure::bad_input(format_args!("module {}: {reason}", path.display()))
     };
     let cant_read = |error: std::io::Error| refused(&format_args!("can't read it: {error}"));
-    // Opened before anybody is asked: a wrong path needs no signer to be seen.
-    let file = std::fs::File::open(path).map_err(cant_read)?;
+    // Without waiting for a FIFO's other end.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cant_read)?;
     if !file.metadata().map_err(cant_read)?.is_file() {
         return Err(refused(&"it is no file"));
     }

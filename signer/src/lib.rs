@@ -19,7 +19,7 @@
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the supervisor comes next"))]
+#[allow(dead_code, unused_imports, reason = "the supervisor comes next")]
 mod control;
 mod ctl;
 mod descriptors;

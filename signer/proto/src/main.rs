@@ -51,7 +51,9 @@ fn generate(here: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     let mut digests = String::new();
     let inputs = [here.join(PROTO), to.join(FILES[0]), to.join(FILES[1])];
     for (path, name) in inputs.iter().zip(["control.proto", FILES[0], FILES[1]]) {
-        let hex = Sha256::digest(fs::read(path)?).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let hex = Sha256::digest(fs::read(path)?)
+            .iter()
+            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         writeln!(digests, "{hex}  {name}")?;
     }
     Ok(fs::write(to.join(FILES[2]), digests)?)

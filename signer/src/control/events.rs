@@ -3,8 +3,8 @@
 //! Nobody waits for a reader: the supervisor hands events to a bounded queue, the server's thread from there to a
 //! bounded queue for each watcher, and what doesn't fit is counted, and told with the next event that does.
 
+use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -27,27 +27,25 @@ const WATCHERS_MAX: usize = 16;
 
 /// The supervisor's end.
 pub(super) struct Publisher {
-    queue: mpsc::Sender<Event>,
-    missed: Arc<AtomicU64>,
+    queue: mpsc::Sender<(u64, Event)>,
+    /// Events since the last one that found room.
+    missed: Cell<u64>,
 }
 
-/// The server's end.
-pub(super) struct Incoming {
-    queue: mpsc::Receiver<Event>,
-    missed: Arc<AtomicU64>,
-}
+/// The server's end: events, each with the number of those before it that found no room.
+pub(super) struct Incoming(mpsc::Receiver<(u64, Event)>);
 
 pub(super) fn channel() -> (Publisher, Incoming) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let missed = Arc::new(AtomicU64::new(0));
-    (Publisher { queue: sender, missed: Arc::clone(&missed) }, Incoming { queue: receiver, missed })
+    let (queue, incoming) = mpsc::channel(QUEUE);
+    (Publisher { queue, missed: Cell::new(0) }, Incoming(incoming))
 }
 
 impl Publisher {
     /// Never blocks, and takes no lock that the server's thread may hold.
     pub fn publish(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
+        let missed = self.missed.take();
+        if self.queue.try_send((missed, event)).is_err() {
+            self.missed.set(missed + 1);
         }
     }
 }
@@ -55,8 +53,7 @@ impl Publisher {
 impl Incoming {
     /// Hands events to the watchers, as long as there is a publisher.
     pub async fn pass_on(mut self, watchers: Arc<Watchers>) {
-        while let Some(event) = self.queue.recv().await {
-            let missed = self.missed.swap(0, Ordering::Relaxed);
+        while let Some((missed, event)) = self.0.recv().await {
             watchers.tell(&protocol::Event { missed, ..event.into() });
         }
         watchers.close();

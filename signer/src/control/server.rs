@@ -66,7 +66,7 @@ impl Server {
         let listener = directory.listen()?;
         let serve = move || {
             // Linux takes this for the thread alone. A server that is not nice is better than none.
-            let _ = rustix::process::setpriority_process(None, NICE);
+            let _ = rustix::process::nice(NICE);
             run(&runtime, listener, shared, (incoming, watchers), stopped, &held);
         };
         let thread = thread::Builder::new().name("control".into()).spawn(serve).map_err(said)?;
@@ -96,8 +96,8 @@ impl Server {
         }
     }
 
-    /// Ends it: calls that wait are told so, answers under way and events that were published are sent for up to a
-    /// second, and the socket is removed.
+    /// Ends it: calls that wait are told so, answers under way and events that were published are sent, for which clients
+    /// have a second or two, and the socket is removed.
     pub fn stop(mut self) {
         self.end();
     }

@@ -12,7 +12,7 @@ use cli::Failure;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Response, Uri};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
@@ -26,6 +26,10 @@ use crate::control::socket_path;
 /// Bytes of an answer.
 const ANSWER_LEN_MAX: usize = 1 << 20;
 
+/// How often a signer that takes its time is asked whether it is still there, and how long it may take to say so: one that
+/// was stopped for half a minute is.
+const KEEP_ALIVE: Duration = Duration::from_secs(40);
+
 /// A signer, over its socket.
 pub(super) struct Client {
     signer: SignerControlClient<Connection>,
@@ -36,7 +40,7 @@ pub(super) struct Client {
 
 /// One connection. tonic's own channel would connect again and balance; there is nothing to balance.
 #[derive(Clone)]
-pub(super) struct Connection(SendRequest<Body>);
+pub(crate) struct Connection(pub SendRequest<Body>);
 
 impl Service<Request<Body>> for Connection {
     type Response = Response<Incoming>;
@@ -61,7 +65,9 @@ impl Client {
         let directory_shown = directory.display().to_string();
         let stream = within(patience, &directory_shown, connect(directory)).await??;
         let broken = |error| gone(&directory_shown, &error);
-        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+        let handshake = http.handshake(TokioIo::new(stream));
         let (sender, connection) = within(patience, &directory_shown, handshake).await?.map_err(broken)?;
         // What becomes of it is seen by who waits for an answer.
         tokio::spawn(connection);

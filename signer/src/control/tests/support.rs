@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use cli::{Exit, Failure, Method};
 use extension_engine::{Limits, Runtime};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::control::api::{
     Answer, Command, Counters, Event, ModuleEntry, Reason, Refused, Request, Status, Swapped, WorkerStatus,
 };
+use crate::control::protocol::signer_control_client::SignerControlClient;
 use crate::control::{Directory, Server};
+use crate::ctl::Connection;
 use crate::{Options, ctl};
 
 /// What a supervisor does with a request.
@@ -92,6 +96,21 @@ impl Rig {
         UnixStream::connect(self.socket()).unwrap()
     }
 
+    /// A client that does what `signer ctl` would not; it may wait for `window` bytes that nobody reads.
+    pub async fn client(&self, window: u32) -> SignerControlClient<Connection> {
+        SignerControlClient::with_origin(self.connection(window).await, origin())
+    }
+
+    /// As [`Rig::client`], for other services.
+    pub async fn connection(&self, window: u32) -> Connection {
+        let stream = tokio::net::UnixStream::connect(self.socket()).await.unwrap();
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.initial_stream_window_size(window);
+        let (sender, connection) = http.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Connection(sender)
+    }
+
     /// Does something on the supervisor's thread, and waits until it is done.
     pub fn on_supervisor<T: Send + 'static>(&self, job: impl FnOnce(&Server) -> T + Send + 'static) -> T {
         let (sender, result) = mpsc::channel();
@@ -121,6 +140,11 @@ impl Drop for Rig {
             let _ = supervisor.join();
         }
     }
+}
+
+/// HTTP wants one.
+pub fn origin() -> hyper::Uri {
+    hyper::Uri::from_static("http://signer")
 }
 
 /// A bound on what must happen, far beyond what it takes.
@@ -266,4 +290,9 @@ pub fn until(mut is_so: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "it never came to be");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+pub fn block_on<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, what).await.expect("it hangs") })
 }
