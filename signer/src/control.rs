@@ -1,33 +1,42 @@
 //! The control plane: what an operator asks of a running signer, and what it tells.
 //!
-//! The server runs on threads of its own and knows no ring, no worker and no key: it turns calls into [`Request`]s for
-//! the supervisor's one thread, and passes on what that answers.
+//! The server runs on one thread of its own and knows no ring, no worker and no key: it turns calls into [`Request`]s
+//! for the supervisor's one thread, and passes on what that answers.
+//!
+//! ```text
+//! client ──gRPC, control.sock──► server's thread ──Request, eventfd──► supervisor's thread
+//!                                        ◄──────reply, publish(Event)──────┘
+//! ```
+//!
+//! What a client can cost is bounded: connections, calls, their rate, the length of messages, the events that wait for
+//! a reader, and the time that each may take. The thread yields to all others (it is niced), and shares nothing with
+//! the workers, which are other processes.
+//!
+//! [`Request`]: api::Request
 
 pub(crate) mod api;
+mod connections;
+mod convert;
+mod directory;
+mod events;
+mod pace;
+pub(crate) mod protocol;
+mod server;
+mod service;
+#[cfg(test)]
+mod tests;
 
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::PathBuf;
 
-use cli::Failure;
+use clap::Args;
 
-/// The server, as the supervisor has it.
-pub(crate) struct Control;
+pub(crate) use directory::{Directory, socket_path};
+pub(crate) use server::Server;
 
-impl Control {
-    pub fn start(_directory: &Path) -> Result<Self, Failure> {
-        Err(Failure::environment("there is no control plane yet"))
-    }
-
-    /// Readable when there is a request.
-    pub fn woken(&self) -> &UnixStream {
-        unreachable!()
-    }
-
-    /// The next request, if there is one.
-    pub fn request(&mut self) -> Option<api::Request> {
-        None
-    }
-
-    /// Tells whoever watches.
-    pub fn publish(&self, _event: api::Event) {}
+/// The control plane's part of the signer's command line.
+#[derive(Args)]
+pub(crate) struct ControlArguments {
+    /// Serve `signer ctl` in this folder of mode 0700, which is made if it is missing, and remember there what is swapped
+    #[arg(long, value_name = "DIR")]
+    pub control: Option<PathBuf>,
 }

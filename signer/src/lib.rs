@@ -20,8 +20,8 @@
 //! records of one batch share them.
 
 mod assignment;
-#[allow(dead_code, reason = "the server comes next")]
 mod control;
+mod ctl;
 mod descriptors;
 mod engines;
 mod installer;
@@ -45,6 +45,7 @@ use std::io;
 use cli::{Exit, Failure};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+pub use ctl::CtlOptions;
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
 pub use prepare::PrepareOptions;
@@ -63,6 +64,7 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
         Options::Work(options) => worker::run(&options),
         Options::Prepare(options) => prepare::run(&options),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
+        Options::Ctl(options) => ctl::run(&options),
         Options::PublicKey(source) => {
             let public_key = keygen::public_key(&source.read()?.to_secret().map_err(Failure::bad_input)?);
             cli::print(&format!("{public_key}\n")).map(|()| Exit::Done)

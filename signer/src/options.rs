@@ -12,6 +12,8 @@ use cli::{Failure, Method};
 use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
+use crate::control::ControlArguments;
+use crate::ctl::{CtlArguments, CtlOptions};
 use crate::{KeySource, PrepareOptions};
 
 /// What the signer is asked to do.
@@ -27,6 +29,8 @@ pub enum Options {
     Keygen(PathBuf),
     /// Print the public key of a key.
     PublicKey(KeySource),
+    /// Ask a running signer for something.
+    Ctl(CtlOptions),
 }
 
 /// What the supervisor needs to know.
@@ -36,10 +40,10 @@ pub struct SupervisorOptions {
     pub key: KeySource,
     /// How many workers.
     pub workers: usize,
-    /// The directory for the control plane; none for none.
-    pub control: Option<PathBuf>,
     /// Where the summary goes.
     pub report: Option<PathBuf>,
+    /// The private folder that the control plane is served in, if it is.
+    pub control: Option<PathBuf>,
     /// What the workers do.
     pub work: WorkOptions,
 }
@@ -108,6 +112,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         key: KeySource,
     },
+    /// Ask a running signer for something: its status, another module, other limits, another key, its end
+    Ctl(CtlArguments),
     #[command(hide = true)]
     Worker {
         #[arg(long)]
@@ -140,12 +146,11 @@ struct SupervisorArguments {
     /// How many processes sign
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
-    /// Serve `signer ctl` from this directory, which is made if it isn't there; what is swapped is remembered in it
-    #[arg(long, value_name = "DIR")]
-    control: Option<PathBuf>,
     /// Write a summary of what was signed, in JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    control: ControlArguments,
 }
 
 #[derive(Args)]
@@ -187,10 +192,21 @@ impl Options {
     /// # Errors
     /// Bad arguments: says which, and what they may be.
     pub fn from_command_line() -> Result<Self, Failure> {
-        let arguments: Arguments = cli::parse()?;
+        Self::from_arguments(std::env::args_os())
+    }
+
+    /// As [`Options::from_command_line`], from `arguments`, of which the first is the program's name.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn from_arguments(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, Failure> {
+        let arguments: Arguments = cli::parse_from(arguments)?;
         Ok(match arguments.command {
             Some(Command::Keygen { file }) => Self::Keygen(file),
             Some(Command::PublicKey { key }) => Self::PublicKey(key),
+            Some(Command::Ctl(ctl)) => Self::Ctl(ctl.check()?),
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
@@ -210,8 +226,8 @@ impl SupervisorArguments {
         Ok(SupervisorOptions {
             key: self.key.ok_or_else(|| missing("--key"))?,
             workers: self.workers.into(),
-            control: self.control,
             report: self.report,
+            control: self.control.control,
             work: self.work.check()?,
         })
     }

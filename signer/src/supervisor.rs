@@ -28,8 +28,8 @@ use signal_hook::low_level::pipe;
 
 use crate::SupervisorOptions;
 use crate::assignment::{Assignments, unix_ms};
-use crate::control::Control;
 use crate::control::api::Event;
+use crate::control::{Directory, Server};
 use crate::key::Key;
 use crate::orders::Word;
 use crate::overdue;
@@ -53,9 +53,10 @@ pub(crate) fn run(options: &SupervisorOptions) -> Result<Exit, Failure> {
     let report =
         options.report.as_ref().map(|path| Ok((path, File::create(path).map_err(|e| cant_write(path, &e))?)));
     let report = report.transpose()?;
-    let control = options.control.as_deref().map(Control::start).transpose()?;
+    let directory = options.control.as_deref().map(Directory::claim).transpose()?;
     let store = options.control.as_deref().map(open_store).transpose()?;
     let assignments = first_assignments(options, store.as_ref())?;
+    let control = directory.map(|directory| Server::start(&directory, &options.work.limits)).transpose()?;
     let mut supervisor =
         Supervisor::new(options, key, assignments, control, store).map_err(Failure::environment)?;
     let outcome = supervisor.try_modules().and_then(|()| supervisor.supervise());
@@ -114,7 +115,7 @@ struct Supervisor<'a> {
     key: Key,
     assignments: Assignments,
     seats: Vec<Seat>,
-    control: Option<Control>,
+    control: Option<Server>,
     store: Option<Store>,
     change: Option<Change>,
     started: Instant,
@@ -137,7 +138,7 @@ impl<'a> Supervisor<'a> {
         options: &'a SupervisorOptions,
         key: Key,
         assignments: Assignments,
-        control: Option<Control>,
+        control: Option<Server>,
         store: Option<Store>,
     ) -> io::Result<Self> {
         // The flag first: who finds the socket readable finds the flag set.
@@ -242,10 +243,10 @@ impl<'a> Supervisor<'a> {
     fn sleep(&self) {
         let workers = self.seats.iter().flat_map(|seat| seat.worker().into_iter().chain(&seat.standby));
         let sockets = workers.map(Worker::control).chain([&self.signals]);
-        let sockets = sockets.chain(self.control.as_ref().map(Control::woken));
-        let sockets = sockets.chain(self.change.as_ref().and_then(Change::socket));
+        let sockets = sockets.chain(self.change.as_ref().and_then(Change::socket)).map(AsFd::as_fd);
+        let sockets = sockets.chain(self.control.as_ref().map(AsFd::as_fd));
         let mut polled: Vec<_> =
-            sockets.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)).collect();
+            sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
         let due = self.seats.iter().filter_map(|seat| match seat.state {
             State::Due(time) => Some(time),
             _ => None,

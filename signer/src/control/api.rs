@@ -207,8 +207,7 @@ pub(crate) struct Swapped {
 pub(crate) struct Event {
     /// Milliseconds since 1970.
     pub unix_ms: u64,
-    /// `worker-started`, `worker-died`, `swap-prepared`, `swap-refused`, `swapped`, `limits-set`, `key-rotated`,
-    /// `draining`, `warning`.
+    /// `worker-started`, `worker-died`, `swapped`, `limits-set`, `key-rotated`, `refused`, `draining`, `warning`.
     pub kind: &'static str,
     pub worker: Option<u32>,
     pub method: Option<Method>,

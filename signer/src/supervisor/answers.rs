@@ -3,14 +3,14 @@
 use super::Supervisor;
 use super::seat::{Seat, State};
 use crate::assignment::Assignment;
-use crate::control::Control;
+use crate::control::Server;
 use crate::control::api::{Answer, Command, Counters, ModuleEntry, Reason, Request, Status, WorkerStatus};
 use crate::keygen;
 
 impl Supervisor<'_> {
     /// Answers what can be answered at once, and begins the rest.
     pub(super) fn heed_requests(&mut self) {
-        while let Some(Request { command, reply }) = self.control.as_mut().and_then(Control::request) {
+        while let Some(Request { command, reply }) = self.control.as_ref().and_then(Server::next_request) {
             match command {
                 Command::Status => reply(Ok(Answer::Status(Box::new(self.status())))),
                 Command::ListModules => reply(Ok(Answer::Modules(self.modules()))),

@@ -289,7 +289,7 @@ impl Supervisor<'_> {
             }
             Err(refusal) => {
                 self.undo();
-                self.tell("change-refused", None, refusal.message.clone());
+                self.tell("refused", None, refusal.message.clone());
                 if let Some(reply) = change.reply {
                     reply(Err(refusal));
                 }
@@ -352,7 +352,7 @@ impl Supervisor<'_> {
         if let Some(mut change) = self.change.take_if(concerned) {
             self.undo();
             let message = format!("worker {number} could not make it ready: {why}");
-            self.tell("change-refused", None, message.clone());
+            self.tell("refused", None, message.clone());
             change.answer(Err(refused(Reason::Invalid, message)));
         }
     }
@@ -398,6 +398,9 @@ impl Supervisor<'_> {
             }
             NewTerms::Limits(limits) => {
                 self.work.limits = limits;
+                if let Some(control) = &self.control {
+                    control.set_limits(&self.work.limits);
+                }
                 self.tell("limits-set", None, format!("limits: {:?}", self.work.limits));
                 Answer::Done
             }
@@ -419,7 +422,7 @@ impl Supervisor<'_> {
         if let Some(mut change) = self.change.take() {
             self.undo();
             let message = format!("another worker {number} could not be had: {words}");
-            self.tell("change-refused", None, message.clone());
+            self.tell("refused", None, message.clone());
             change.answer(Err(refused(Reason::Invalid, message)));
         }
     }
