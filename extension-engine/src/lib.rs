@@ -30,6 +30,7 @@ mod limits;
 mod module;
 mod native;
 mod runtime;
+mod stack;
 mod validate;
 #[cfg(feature = "wasm3")]
 mod wasm3;
@@ -44,6 +45,7 @@ pub use limits::{Limits, PAGE_LEN};
 pub use module::{Module, Variant};
 pub use ringseal_abi::{ExtensionKind, Status};
 pub use runtime::Runtime;
+pub use stack::wiping_stack;
 
 /// The most that a module's linear memory may hold, in pages of 64 KiB: 64 MiB.
 pub const MEMORY_PAGES_MAX: u32 = 1024;
@@ -95,7 +97,7 @@ pub trait ExtensionEngine: Send {
     fn set_key(&mut self, secret: &[u8; 32]) -> Result<Vec<u8>, EngineError> {
         let mut batch = Batch::new(1, secret.len(), PUBLIC_KEY_LEN_MAX)?;
         batch.push(secret.len(), |message| message.copy_from_slice(secret))?;
-        let run = self.run(ExtensionKind::SetKey, &mut batch);
+        let run = wiping_stack(|| self.run(ExtensionKind::SetKey, &mut batch));
         batch.wipe_inputs();
         run?;
         self.reset()?;

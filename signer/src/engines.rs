@@ -62,7 +62,7 @@ impl<'a> Engines<'a> {
             let mut extension = engines.extension(method, options).map_err(Failure::bad_input)?;
             engines.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
             let unfit = |error| Failure::bad_input(format_args!("extension {method}: {error}"));
-            let instance = engines.instance(&*extension.program).map_err(unfit)?;
+            let instance = engines.instance(method, &*extension.program).map_err(unfit)?;
             extension.instance = (!options.is_swapping).then_some(instance);
             engines.extensions.push(extension);
         }
@@ -80,11 +80,15 @@ impl<'a> Engines<'a> {
         Ok(Extension { program, instance: None, module_id })
     }
 
-    /// A new instance, with the key in it.
-    fn instance(&self, program: &dyn Program) -> Result<Box<dyn ExtensionEngine>, EngineError> {
+    /// A new instance for `method`, with the key in it if it needs one.
+    fn instance(
+        &self,
+        method: Method,
+        program: &dyn Program,
+    ) -> Result<Box<dyn ExtensionEngine>, EngineError> {
         let started = Instant::now();
         let mut instance = program.instantiate()?;
-        instance.set_key(self.key.bytes())?;
+        instance.set_key(self.key.of(method))?;
         self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
         Ok(instance)
     }
@@ -109,7 +113,7 @@ impl<'a> Engines<'a> {
         let index = index(method);
         let mut instance = match self.extensions[index].instance.take() {
             Some(instance) => instance,
-            None => self.instance(&*self.extensions[index].program).map_err(Failure::environment)?,
+            None => self.instance(method, &*self.extensions[index].program).map_err(Failure::environment)?,
         };
         let signed = instance.run(ExtensionKind::Sign, batch);
         if signed.is_ok() {
