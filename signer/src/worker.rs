@@ -18,7 +18,9 @@ use signal_hook::flag;
 
 use crate::engines::{Engines, Origin};
 use crate::key::Key;
+use crate::memory_lock::lock_memory;
 use crate::pace::Pace;
+use crate::release_check::ReleaseCheck;
 use crate::stats::{Page, Stats};
 use crate::{WorkOptions, WorkerOptions, descriptors, status};
 
@@ -31,9 +33,10 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
     let (mut control, stats) = attach_to_supervisor(options).map_err(|error| {
         Failure::environment(format_args!("a worker is started by `signer` alone: {error}"))
     })?;
-    let result = Key::receive(&control)
-        .map_err(Failure::environment)
-        .and_then(|key| sign(&options.work, &key, &stats));
+    let result = Key::receive(&control).map_err(Failure::environment).and_then(|key| {
+        stats.locked.set(lock_memory(&key) as u64);
+        sign(&options.work, &key, &stats)
+    });
     result.or_else(|failure| {
         // Without a supervisor there is nobody to tell.
         let _ = control.write_all(failure.message.as_bytes());
@@ -83,6 +86,7 @@ fn sign(options: &WorkOptions, key: &Key, stats: &Stats) -> Result<Exit, Failure
         batch: new_batch(records_max, lens)?,
         in_batch: Vec::with_capacity(records_max),
         engines: Engines::start(options, key, stats)?,
+        release_check: ReleaseCheck::new(options.release_check, key, records_max, lens)?,
         signer: ring.join_signer().map_err(|error| unusable(&error))?,
         stats,
     };
@@ -118,6 +122,7 @@ struct Worker<'a> {
     lens: (usize, usize),
     signer: Signer,
     engines: Engines<'a>,
+    release_check: ReleaseCheck,
     stats: &'a Stats,
     batch: Batch,
     /// The claims of the records in `batch`.
@@ -184,15 +189,15 @@ impl Worker<'_> {
         let stats = self.stats.of(method);
         let started_ns = now_ns();
         let signed = self.engines.sign(method, &mut self.batch)?;
-        let signed_ns = now_ns();
         if signed.is_err() && self.in_batch.len() > 1 {
-            stats.busy_ns.add(signed_ns - started_ns);
+            stats.busy_ns.add(now_ns() - started_ns);
             return self.sign_one_by_one(method, claimed_ns);
         }
         let origin = self.engines.origin(method);
+        self.release_check.look(method, &self.batch, origin)?;
+        let signed_ns = now_ns();
         for (i, claim) in self.in_batch.drain(..).enumerate() {
-            let status = status::of(self.batch.status(i));
-            let signature = self.batch.output(i);
+            let (status, signature) = self.release_check.answer(&self.batch, i);
             self.signer.answer(claim, &answer(status, signature, claimed_ns, signed_ns, origin));
             let counter = if status == 0 { &stats.signed } else { &stats.failed };
             counter.add(1);

@@ -5,24 +5,32 @@
 pub struct Module {
     /// The name of the version's export.
     pub version: &'static str,
-    /// More imports.
-    pub imports: &'static str,
+    /// More imports, or data.
+    pub imports: String,
     /// What is done before a message is signed; its first byte is in `$byte`.
     pub before: &'static str,
     /// The name that `WasmReset` is exported under.
     pub reset: &'static str,
+    /// Byte `$i` of what a record is answered with, whatever was asked (`$kind`).
+    pub value: &'static str,
 }
 
 impl Default for Module {
     fn default() -> Self {
-        Self { version: "WasmAbiVersion_1_0", imports: "", before: "", reset: "WasmReset" }
+        Self {
+            version: "WasmAbiVersion_1_0",
+            imports: String::new(),
+            before: "",
+            reset: "WasmReset",
+            value: "(local.get $byte)",
+        }
     }
 }
 
 impl Module {
     /// The binary.
     pub fn bytes(&self) -> Vec<u8> {
-        let Self { version, imports, before, reset } = self;
+        let Self { version, imports, before, reset, value } = self;
         let text = format!(
             r#"(module
   {imports}
@@ -46,7 +54,7 @@ impl Module {
           (local.set $out (i32.load offset=8 (local.get $record)))
           (local.set $i (i32.const 0))
           (loop $bytes
-            (i32.store8 (i32.add (local.get $out) (local.get $i)) (local.get $byte))
+            (i32.store8 (i32.add (local.get $out) (local.get $i)) {value})
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br_if $bytes (i32.lt_u (local.get $i) (i32.const 64))))
           (i32.store offset=16 (local.get $record) (i32.const 64))
