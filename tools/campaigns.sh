@@ -25,6 +25,8 @@ campaign() { # NAME ARGUMENT...
 runtimes() { printf 'native,wasmtime,wasmi%s' "${wasm3:+,wasm3}"; }
 
 step_crash() { campaign crash --kills "$size" --runtimes "$(runtimes)"; }
+step_malformed() { campaign malformed --mutants "$size" --runtimes "$(runtimes)"; }
+step_keyscan() { campaign keyscan --rounds "$size" --runtimes "$(runtimes)"; }
 step_poison() { campaign poison --rounds "$size"; }
 step_sigbus() { campaign sigbus --rounds "$size"; }
 step_attach() { campaign attach --starts "$size"; }

@@ -6,6 +6,8 @@
 mod attach;
 mod crash;
 mod hostile;
+mod keyscan;
+mod malformed;
 mod mutator;
 mod pause;
 mod poison;
@@ -56,6 +58,13 @@ enum Campaign {
     Poison(poison::Options),
     /// A ring that is cut or punched under running processes
     Sigbus(sigbus::Options),
+    /// The key, in every form, wherever it must not be
+    Keyscan(keyscan::Options),
+    /// Malformed, invalid and damaged modules
+    Malformed(malformed::Options),
+    /// Where mutants meet a runtime
+    #[command(hide = true)]
+    MalformedChild(malformed::ChildOptions),
     /// The signer of `poison`
     #[command(hide = true)]
     DoomedSigner(poison::DoomedOptions),
@@ -78,6 +87,9 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
         Campaign::Poison(options) => poison::run(&options),
+        Campaign::Keyscan(options) => keyscan::run(&options),
+        Campaign::Malformed(options) => malformed::run(&options),
+        Campaign::MalformedChild(options) => malformed::run_child(&options),
         Campaign::DoomedSigner(options) => poison::run_doomed(&options),
         Campaign::Sigbus(options) => sigbus::run(&options),
     }

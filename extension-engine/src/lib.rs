@@ -32,6 +32,7 @@ mod module;
 mod native;
 mod pagemap;
 mod runtime;
+mod stack;
 mod validate;
 #[cfg(feature = "wasm3")]
 mod wasm3;
@@ -50,6 +51,7 @@ pub use module::{Module, Variant};
 pub use pagemap::prepare_process;
 pub use ringseal_abi::{ExtensionKind, Status};
 pub use runtime::Runtime;
+pub use stack::wiping_stack;
 
 /// An extension made ready for one runtime: validated, and compiled where the runtime compiles.
 pub trait Program: Send + Sync {
@@ -104,7 +106,7 @@ pub trait ExtensionEngine: Send {
     fn set_key(&mut self, secret: &[u8; 32]) -> Result<Vec<u8>, EngineError> {
         let mut batch = Batch::new(1, secret.len(), PUBLIC_KEY_LEN_MAX)?;
         batch.push(secret.len(), |message| message.copy_from_slice(secret))?;
-        let run = self.run(ExtensionKind::SetKey, &mut batch);
+        let run = wiping_stack(|| self.run(ExtensionKind::SetKey, &mut batch));
         batch.wipe_inputs();
         run?;
         self.reset()?;

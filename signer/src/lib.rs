@@ -14,6 +14,7 @@
 //! | [`status::NO_ENGINE`], −1 | the record asks for a method that this signer doesn't know |
 //! | [`status::ENGINE_FAILED`], −2 | the extension trapped on this record alone, or refused it |
 //! | [`status::BAD_ANSWER`], −3 | the extension answered what no extension may |
+//! | [`status::NOT_VERIFIED`], −4 | the signature was held back: `--verify-before-release` found it wrong |
 //!
 //! # Times
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
@@ -28,11 +29,13 @@ mod installer;
 mod key;
 mod keygen;
 mod known_answers;
+mod memory_lock;
 mod options;
 mod orders;
 mod overdue;
 mod pace;
 mod prepare;
+mod release_check;
 mod report;
 mod stats;
 pub mod status;

@@ -14,6 +14,7 @@ use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_a
 
 use crate::control::ControlArguments;
 use crate::ctl::{CtlArguments, CtlOptions};
+use crate::release_check::ReleaseCheckOptions;
 use crate::{KeySource, PrepareOptions};
 
 /// What the signer is asked to do.
@@ -80,6 +81,8 @@ pub struct WorkOptions {
     pub stall_after: Duration,
     /// What a module may use.
     pub limits: Limits,
+    /// Whether signatures are verified before they are released.
+    pub release_check: ReleaseCheckOptions,
 }
 
 #[derive(Parser)]
@@ -176,6 +179,8 @@ struct WorkArguments {
     /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
     #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
     stall: Duration,
+    #[command(flatten)]
+    release_check: ReleaseCheckOptions,
 }
 
 impl ValueParserFactory for KeySource {
@@ -251,6 +256,7 @@ impl WorkArguments {
             wait: self.wait,
             stall_after: self.stall,
             limits: Limits::default(),
+            release_check: self.release_check,
         })
     }
 }
@@ -301,6 +307,7 @@ impl WorkOptions {
         add("--wait", self.wait.to_string().into());
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
+        arguments.extend(self.release_check.to_arguments().map(OsString::from));
         arguments
     }
 }

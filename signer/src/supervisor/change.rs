@@ -391,8 +391,8 @@ impl Supervisor<'_> {
     fn hand_over(&mut self, terms: NewTerms) -> Answer {
         let answer = match terms {
             NewTerms::Key(key) => {
-                self.key = key;
-                let public_key = self.public_key();
+                let public_key = super::public_key(&key);
+                (self.key, self.public_key) = (key, public_key.clone());
                 self.tell("key-rotated", None, format!("records are signed for {public_key}"));
                 Answer::Rotated { public_key }
             }
