@@ -71,7 +71,7 @@ impl<'a> Engines<'a> {
 
     fn extension(&self, method: Method, options: &WorkOptions) -> Result<Extension, EngineError> {
         let path = options.modules.iter().find(|(name, _)| *name == method).map(|(_, path)| path);
-        let settings = Settings::default();
+        let settings = Settings { limits: options.limits.clone() };
         let replacement = path.map(|path| Module::from_file(path, &settings.limits)).transpose()?;
         let program = compile(options.runtime, method.name(), replacement.as_ref(), &settings)?;
         let module_id = program.module().map_or(0, |module| {

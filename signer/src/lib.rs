@@ -25,6 +25,7 @@ mod descriptors;
 mod engines;
 mod key;
 mod keygen;
+mod limits;
 mod options;
 mod pace;
 mod report;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
 use cli::{Failure, Method};
-use extension_engine::Runtime;
+use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::KeySource;
+use crate::limits::{self, LimitArguments};
 
 /// What the signer is asked to do.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ pub struct WorkOptions {
     pub wait: WaitStrategy,
     /// How long an ended stream may go without moving before its end.
     pub stall_after: Duration,
+    /// What a module may use.
+    pub limits: Limits,
 }
 
 #[derive(Parser)]
@@ -153,6 +156,8 @@ struct WorkArguments {
     /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
     #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
     stall: Duration,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl ValueParserFactory for KeySource {
@@ -209,6 +214,7 @@ impl WorkArguments {
             batch,
             wait: self.wait,
             stall_after: self.stall,
+            limits: self.limits.check()?,
         })
     }
 }
@@ -259,6 +265,7 @@ impl WorkOptions {
         add("--wait", self.wait.to_string().into());
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
+        arguments.extend(limits::to_arguments(&self.limits));
         arguments
     }
 }
