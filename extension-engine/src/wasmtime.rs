@@ -1,6 +1,7 @@
 //! wasmtime: machine code by Cranelift.
 
 mod engines;
+mod tracked;
 
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ fn function<P: WasmParams, R: WasmResults>(
 
 impl guest::Guest for Guest {
     const CAN_BE_INTERRUPTED: bool = true;
-    type Backup = guest::Copy;
+    type Backup = tracked::Tracked;
 
     fn memory(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)

@@ -30,6 +30,7 @@ mod key;
 mod keygen;
 mod known_answers;
 mod memory_lock;
+mod limits;
 mod options;
 mod orders;
 mod overdue;

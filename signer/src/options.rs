@@ -14,6 +14,7 @@ use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_a
 
 use crate::control::ControlArguments;
 use crate::ctl::{CtlArguments, CtlOptions};
+use crate::limits::{self, LimitArguments};
 use crate::release_check::ReleaseCheckOptions;
 use crate::{KeySource, PrepareOptions};
 
@@ -181,6 +182,8 @@ struct WorkArguments {
     stall: Duration,
     #[command(flatten)]
     release_check: ReleaseCheckOptions,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl ValueParserFactory for KeySource {
@@ -255,7 +258,7 @@ impl WorkArguments {
             batch,
             wait: self.wait,
             stall_after: self.stall,
-            limits: Limits::default(),
+            limits: self.limits.check()?,
             release_check: self.release_check,
         })
     }
@@ -308,6 +311,7 @@ impl WorkOptions {
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
         arguments.extend(self.release_check.to_arguments().map(OsString::from));
+        arguments.extend(limits::to_arguments(&self.limits));
         arguments
     }
 }
