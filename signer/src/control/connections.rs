@@ -26,7 +26,7 @@ const CONNECTIONS_MAX: usize = 64;
 const STREAMS_MAX: u32 = 8;
 
 /// How long a connection may do nothing: not even shake hands, or send a call to its end.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
 /// How often a client is asked whether it is still there, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -49,6 +49,11 @@ impl Directory {
         Ok(Self { path: path.into(), descriptor, lock })
     }
 
+    /// As the command line names it, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder, to open files in it by name.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()

@@ -18,7 +18,7 @@ use tonic::codegen::Service;
 use tonic::{Request, Response, Status};
 
 use super::api::{self, Answer, Command};
-use super::connections::{Busy, Connection, Raced, race};
+use super::connections::{Busy, Connection, IDLE, Raced, race};
 use super::convert;
 use super::events::{Watch, Watchers};
 use super::pace::Pace;
@@ -43,9 +43,6 @@ const UPLOADS: usize = 4;
 /// The rate of calls that reach the supervisor, after a burst.
 const INTERVAL: Duration = Duration::from_millis(4);
 const BURST: u32 = 64;
-
-/// How long a call may take to arrive.
-const RECEIVING: Duration = Duration::from_secs(30);
 
 /// How long the supervisor may take to say how it is, and to change something; compiling comes on top.
 const ASKING: Duration = Duration::from_secs(30);
@@ -191,11 +188,11 @@ pub(super) async fn answer(
         .max_decoding_message_size(len_max)
         .max_encoding_message_size(ANSWER_LEN_MAX);
     let mut answer = pin!(service.call(request));
-    let answered = match race(answer.as_mut(), sleep(RECEIVING)).await {
+    let answered = match race(answer.as_mut(), sleep(IDLE)).await {
         Raced::First(answered) => answered,
         Raced::Second(()) if is_received.load(Ordering::Relaxed) => answer.await,
         Raced::Second(()) => {
-            let message = format!("the call has not arrived within {} s", RECEIVING.as_secs());
+            let message = format!("the call has not arrived within {} s", IDLE.as_secs());
             return Status::deadline_exceeded(message).into_http();
         }
     };
