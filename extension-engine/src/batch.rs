@@ -6,7 +6,7 @@ mod block;
 use ringseal_abi::{ExtensionKind, Header, Record, Status};
 use zeroize::Zeroize;
 
-use crate::{BatchError, MEMORY_PAGES_MAX, RecordError};
+use crate::{BatchError, RecordError};
 
 /// The longest public key that a record can carry, in bytes: a point in SEC1's uncompressed encoding.
 pub const PUBLIC_KEY_LEN_MAX: usize = 65;
@@ -16,9 +16,6 @@ const RECORD_LEN: usize = size_of::<Record>();
 
 /// The status of a record that no run has reached. The ABI leaves negative numbers to the host.
 const NOT_RUN: i32 = -1;
-
-/// Half of what a module's memory may hold.
-const BLOCK_LEN_MAX: u64 = MEMORY_PAGES_MAX as u64 * 65536 / 2;
 
 /// Records to be run at once, allocated when it is made and never again. Lengths are in bytes.
 ///
@@ -52,11 +49,15 @@ struct Entry {
 }
 
 impl Batch {
+    /// The most that a batch may need of a module's memory, in bytes. Whether the module has that much is another
+    /// question (see [`Limits::memory`](crate::Limits::memory)).
+    pub const LEN_MAX: u64 = 32 << 20;
+
     /// An empty batch for up to `max_records` messages of up to `max_message_len` bytes each, with outputs, or
     /// signatures to verify, of up to `max_output_len`.
     ///
     /// # Errors
-    /// [`BatchError::TooLarge`] if that is more than half of the memory that a module may have.
+    /// [`BatchError::TooLarge`] if that needs more than [`LEN_MAX`](Self::LEN_MAX).
     pub fn new(
         max_records: usize,
         max_message_len: usize,
@@ -65,7 +66,7 @@ impl Batch {
         let input_len = max_message_len.saturating_add(PUBLIC_KEY_LEN_MAX);
         let record_len = input_len.saturating_add(max_output_len).saturating_add(RECORD_LEN);
         let block_len = max_records.saturating_mul(record_len).saturating_add(HEADER_LEN) as u64;
-        if block_len > BLOCK_LEN_MAX {
+        if block_len > Self::LEN_MAX {
             return Err(BatchError::TooLarge(block_len));
         }
         Ok(Self {

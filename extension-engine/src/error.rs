@@ -1,11 +1,12 @@
 //! What can go wrong, each with one line that says what and where.
 
 use std::io;
+use std::time::Duration;
 
 use ringseal_abi::Status;
 use thiserror::Error;
 
-use crate::{MEMORY_PAGES_MAX, PUBLIC_KEY_LEN_MAX, Runtime};
+use crate::{PUBLIC_KEY_LEN_MAX, Runtime};
 
 /// Why an extension could not be made ready, or could not run a batch.
 #[derive(Debug, Error)]
@@ -60,10 +61,33 @@ pub enum EngineError {
         /// The runtime's own words.
         reason: String,
     },
-    /// The instance trapped before.
-    #[error("this instance has trapped before: make another one")]
+    /// The module took too long and was interrupted; the instance is of no further use.
+    #[error("the module took too long in {export} on {runtime}: it may take {} ms of CPU time a record", limit.as_millis())]
+    Deadline {
+        /// The runtime.
+        runtime: Runtime,
+        /// The export that was called.
+        export: &'static str,
+        /// What a record may take, in CPU time.
+        limit: Duration,
+    },
+    /// The module wanted more memory than it may have; the instance is of no further use.
+    #[error("the module ran out of memory in {export} on {runtime}: it may have {} KiB", limit / 1024)]
+    OutOfMemory {
+        /// The runtime.
+        runtime: Runtime,
+        /// The export that was called.
+        export: &'static str,
+        /// What it may have, in bytes.
+        limit: u64,
+    },
+    /// The instance failed before, and is of no further use.
+    #[error("this instance has failed before: make another one")]
     Unusable,
-    /// `WasmMalloc` had no memory for the host's buffer, or made one up.
+    /// The thread can't have the timer that limits its modules' time.
+    #[error("there is no timer of CPU time to be had: {0}")]
+    Timer(io::Error),
+    /// `WasmMalloc` made up a buffer for the host.
     #[error("WasmMalloc answered {ptr:#x} to a request for {len} bytes: {reason}")]
     Buffer {
         /// What it answered.
@@ -96,6 +120,9 @@ pub enum Refusal {
     /// The file can't be read.
     #[error("can't be read: {0}")]
     Unreadable(io::Error),
+    /// Another module lies there than the one that was chosen.
+    #[error("has changed since it was chosen: choose it again")]
+    Changed,
     /// It doesn't begin as WebAssembly does.
     #[error("is not WebAssembly: it doesn't begin with \\0asm")]
     NotWasm,
@@ -147,11 +174,27 @@ pub enum Refusal {
     /// It would run before the host says so.
     #[error("has a start function, which an extension may not have: its place is WasmInit")]
     StartFunction,
+    /// Its file is longer than it may be.
+    #[error("is longer than the {} KiB that a module may have", limit / 1024)]
+    TooLong {
+        /// The most that a module may have, in bytes.
+        limit: u64,
+    },
     /// It starts with more memory than it may have.
-    #[error("asks for {pages} pages of memory; at most {MEMORY_PAGES_MAX} are given")]
+    #[error("asks for {pages} pages of memory; at most {limit} are given")]
     MemoryTooLarge {
         /// Pages of 64 KiB.
         pages: u64,
+        /// The most that it may have.
+        limit: u64,
+    },
+    /// It starts with a larger table than any module needs.
+    #[error("asks for a table of {elements} elements; at most {limit} are given")]
+    TableTooLarge {
+        /// Elements.
+        elements: u64,
+        /// The most that it may have.
+        limit: u64,
     },
     /// One of its segments doesn't fit into its memory or table.
     #[error("{kind} segment {index} lies outside of its {target}")]
@@ -191,7 +234,7 @@ pub enum RecordError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BatchError {
     /// It would not fit into a module's memory.
-    #[error("a batch of this size needs {0} bytes of the module's memory, more than half of what there is")]
+    #[error("a batch of this size needs {0} bytes of the module's memory, more than {max}", max = crate::Batch::LEN_MAX)]
     TooLarge(u64),
     /// It has as many records as it can.
     #[error("the batch is full")]

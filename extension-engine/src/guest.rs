@@ -1,11 +1,17 @@
 //! What the three WebAssembly runtimes have in common: the conversation with an instance.
 
-use std::ops::Range;
+mod backup;
+mod plan;
 
-use ringseal_abi::{Status, export};
+use std::ops::Range;
+use std::sync::Arc;
+
+use ringseal_abi::Status;
 use zeroize::Zeroize;
 
-use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, Runtime};
+pub(crate) use self::backup::{Backup, Copy};
+pub(crate) use self::plan::{Export, Fault, Plan};
+use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind};
 
 /// What `HostGetElem` answers while there is no host state: there is no such element.
 pub(crate) const GET_ELEM_ANSWER: i32 = ringseal_abi::HostStatus::Absent as i32;
@@ -19,75 +25,116 @@ const NAME_ROOM: usize = 64;
 /// What an instance's first buffer holds: a batch of usual size, so that there is no second one.
 const BUFFER_LEN: usize = 64 * 1024;
 
-/// An instance on one of the runtimes. Where a call fails, it gives the runtime's reason.
+/// An instance on one of the runtimes.
 pub(crate) trait Guest: Send {
-    const RUNTIME: Runtime;
+    /// Whether a call that is due ends with [`Fault::Deadline`].
+    const CAN_BE_INTERRUPTED: bool;
+
+    type Backup: Backup;
 
     /// The linear memory, as long as it is now.
     fn memory(&mut self) -> &mut [u8];
-    fn init(&mut self) -> Result<(), String>;
-    fn finit(&mut self) -> Result<(), String>;
-    fn malloc(&mut self, len: u32) -> Result<u32, String>;
-    fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, String>;
-    fn reset(&mut self) -> Result<(), String>;
+    fn init(&mut self) -> Result<(), Fault>;
+    fn finit(&mut self) -> Result<(), Fault>;
+    fn malloc(&mut self, len: u32) -> Result<u32, Fault>;
+    fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, Fault>;
+    fn reset(&mut self) -> Result<(), Fault>;
+
+    /// Whether it has been refused more memory since this was last asked.
+    fn was_refused_memory(&mut self) -> bool;
 }
 
 /// An instance and the buffer that it gave the host.
 pub(crate) struct Engine<G: Guest> {
     guest: G,
-    name: String,
+    plan: Arc<Plan>,
     buffer_ptr: u32,
     buffer_len: usize,
-    trapped: bool,
+    is_usable: bool,
+    backup: G::Backup,
+    /// Whether there is no backup, or one of another key or buffer.
+    backup_is_due: bool,
 }
 
 impl<G: Guest> Engine<G> {
-    /// Initializes `guest`, a new instance, to run extension `name`.
-    pub(crate) fn start(guest: G, name: &str) -> Result<Self, EngineError> {
-        if name.len() >= NAME_ROOM || name.contains('\0') {
-            return Err(EngineError::UnknownExtension(name.to_owned()));
-        }
-        let mut engine =
-            Self { guest, name: format!("{name}\0"), buffer_ptr: 0, buffer_len: 0, trapped: false };
-        engine.call(export::INIT, G::init)?;
+    /// Initializes `guest`, a new instance, to run the extension of `plan`.
+    pub(crate) fn start(guest: G, plan: &Arc<Plan>) -> Result<Self, EngineError> {
+        let mut engine = Self {
+            guest,
+            plan: Arc::clone(plan),
+            buffer_ptr: 0,
+            buffer_len: 0,
+            is_usable: true,
+            backup: G::Backup::default(),
+            backup_is_due: true,
+        };
+        engine.call(Export::Init, 1, G::init)?;
         engine.take_buffer(BUFFER_LEN)?;
         Ok(engine)
     }
 
-    /// Calls the instance, unless it has trapped before.
+    /// Calls the instance, if it is usable, and gives it the time for `records`.
+    #[inline]
     fn call<T>(
         &mut self,
-        export: &'static str,
-        call: impl FnOnce(&mut G) -> Result<T, String>,
+        export: Export,
+        records: usize,
+        call: impl FnOnce(&mut G) -> Result<T, Fault>,
     ) -> Result<T, EngineError> {
-        if self.trapped {
+        if !self.is_usable {
             return Err(EngineError::Unusable);
         }
-        call(&mut self.guest).map_err(|reason| {
-            self.trapped = true;
-            EngineError::Trap { runtime: G::RUNTIME, export, reason }
-        })
+        let watch = self.plan.watch(export, records, G::CAN_BE_INTERRUPTED)?;
+        let result = call(&mut self.guest);
+        drop(watch);
+        result.map_err(|fault| self.fail(export, fault))
     }
 
-    /// Gets a buffer of `len` bytes, and puts the name at its head. An earlier one is left behind: that happens once,
-    /// and only to who runs a batch larger than usual.
+    /// Gives up the instance, for `fault`.
+    #[cold]
+    fn fail(&mut self, export: Export, fault: Fault) -> EngineError {
+        self.is_usable = false;
+        let starved = self.guest.was_refused_memory() && matches!(fault, Fault::Trap(_));
+        self.plan.error(export, if starved { Fault::OutOfMemory } else { fault })
+    }
+
+    /// Gets a buffer of `len` bytes, and puts the name at its head. An earlier one is left behind.
     fn take_buffer(&mut self, len: usize) -> Result<(), EngineError> {
-        let ptr = self.call(export::MALLOC, |guest| guest.malloc(len as u32))?;
-        let refused = |reason| EngineError::Buffer { ptr, len, reason };
+        // What is longer than the memory may ever be is asked for as the longest that can be.
+        let asked = u32::try_from(len).unwrap_or(u32::MAX);
+        let ptr = self.call(Export::Malloc, 1, |guest| guest.malloc(asked))?;
         if ptr == 0 {
-            return Err(refused("the module has no memory for it"));
+            return Err(self.fail(Export::Malloc, Fault::OutOfMemory));
         }
+        let refused = |reason| EngineError::Buffer { ptr, len, reason };
         if !ptr.is_multiple_of(4) {
             return Err(refused("it is not a multiple of 4"));
         }
         let place = self.guest.memory().get_mut(ptr as usize..).and_then(|rest| rest.get_mut(..len));
         let place = place.ok_or_else(|| refused("that is not in the module's memory"))?;
-        place[..self.name.len()].copy_from_slice(self.name.as_bytes());
+        let name = self.plan.name.as_bytes();
+        place[..name.len()].copy_from_slice(name);
         (self.buffer_ptr, self.buffer_len) = (ptr, len);
         Ok(())
     }
 
+    /// Gets a buffer for batches of `len` bytes, from an instance that remembers nothing of the last ones.
+    #[cold]
+    fn enlarge_buffer(&mut self, len: usize) -> Result<(), EngineError> {
+        self.call(Export::Reset, 1, G::reset)?;
+        self.backup.forget(self.guest.memory());
+        self.backup_is_due = true;
+        // Twice as long each time, so that all that are left behind are together no longer than the last one.
+        self.take_buffer(len.max(2 * self.buffer_len))
+    }
+
+    fn take_backup(&mut self) {
+        self.backup.take(self.guest.memory());
+        self.backup_is_due = false;
+    }
+
     /// The `len` bytes of the buffer that follow the name.
+    #[inline]
     fn block(&mut self, len: usize) -> Result<&mut [u8], EngineError> {
         let ptr = self.buffer_ptr;
         let start = ptr as usize + NAME_ROOM;
@@ -101,11 +148,36 @@ impl<G: Guest> Engine<G> {
         let name_ptr = self.buffer_ptr;
         let arg_ptr = name_ptr + NAME_ROOM as u32;
         batch.write_block(kind, arg_ptr, self.block(len)?);
-        let status = self.call(export::RUN, |guest| guest.run(name_ptr, kind as u32, arg_ptr))?;
+        let records = batch.len().max(1);
+        let status = self.call(Export::Run, records, |guest| guest.run(name_ptr, kind as u32, arg_ptr))?;
+        if status == Status::Ok as i32 {
+            batch.read_block(kind, self.block(len)?);
+            return Ok(());
+        }
+        Err(self.undo(status))
+    }
+
+    /// Takes back what a run has done that answered `status`, which is an error: it returned normally, so that memory
+    /// is all that may have changed.
+    #[cold]
+    fn undo(&mut self, status: i32) -> EngineError {
+        if self.guest.was_refused_memory() {
+            return self.fail(Export::Run, Fault::OutOfMemory);
+        }
+        self.is_usable = self.backup.restore(self.guest.memory());
         match Status::from_raw(status) {
-            Some(Status::Ok) => batch.read_block(kind, self.block(len)?),
-            Some(status) => return Err(EngineError::Refused(status)),
-            None => return Err(EngineError::UnknownStatus(status)),
+            Some(status) => EngineError::Refused(status),
+            None => EngineError::UnknownStatus(status),
+        }
+    }
+
+    /// Wipes the secret from where the host has put it, whatever the module does in its reset; and what holds the old
+    /// one, if it has been replaced.
+    fn end_set_key(&mut self, is_replaced: bool, batch: &Batch) -> Result<(), EngineError> {
+        self.block(batch.block_len())?.zeroize();
+        if is_replaced {
+            self.backup.forget(self.guest.memory());
+            self.backup_is_due = true;
         }
         Ok(())
     }
@@ -114,69 +186,96 @@ impl<G: Guest> Engine<G> {
 impl<G: Guest> ExtensionEngine for Engine<G> {
     fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
         batch.forget_answers();
-        if NAME_ROOM + batch.block_len_max() > self.buffer_len {
-            self.take_buffer(NAME_ROOM + batch.block_len_max())?;
+        let len = NAME_ROOM + batch.block_len();
+        if len > self.buffer_len {
+            self.enlarge_buffer(len)?;
+        }
+        let is_setting_key = kind == ExtensionKind::SetKey;
+        if self.backup_is_due && !is_setting_key {
+            self.reset()?;
         }
         let result = self.run_block(kind, batch);
-        if kind == ExtensionKind::SetKey {
-            // Whatever the module does in its reset: the secret is gone from where the host has put it.
-            self.block(batch.block_len())?.zeroize();
+        if is_setting_key {
+            let is_replaced = result.is_ok() && batch.len() == 1 && batch.status(0).is_ok();
+            self.end_set_key(is_replaced, batch)?;
         }
         result
     }
 
     fn reset(&mut self) -> Result<(), EngineError> {
-        self.call(export::RESET, G::reset)
+        self.call(Export::Reset, 1, G::reset)?;
+        if self.backup_is_due {
+            self.take_backup();
+        }
+        Ok(())
+    }
+
+    fn is_usable(&self) -> bool {
+        self.is_usable
+    }
+
+    fn memory(&mut self) -> Option<&[u8]> {
+        Some(self.guest.memory())
     }
 }
 
 impl<G: Guest> Drop for Engine<G> {
     /// The module wipes its key; then the host wipes everything, for the module may have trapped or not bothered.
     fn drop(&mut self) {
-        if !self.trapped {
-            // Nobody is left to hear of a failure.
-            let _ = self.guest.finit();
-        }
-        self.guest.memory().zeroize();
+        // Nobody is left to hear of a failure.
+        let _ = self.call(Export::Finit, 1, G::finit);
+        self.backup.wipe(self.guest.memory());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Limits, Module, Runtime, Variant};
 
     /// A guest that does nothing, over a memory that outlives it.
     struct Fake<'a> {
         memory: &'a mut [u8],
-        run: Result<i32, String>,
+        run: Result<i32, Fault>,
     }
 
     impl Guest for Fake<'_> {
-        const RUNTIME: Runtime = Runtime::Wasmtime;
+        const CAN_BE_INTERRUPTED: bool = true;
+        type Backup = Copy;
 
         fn memory(&mut self) -> &mut [u8] {
             self.memory
         }
 
-        fn init(&mut self) -> Result<(), String> {
+        fn init(&mut self) -> Result<(), Fault> {
             Ok(())
         }
 
-        fn finit(&mut self) -> Result<(), String> {
+        fn finit(&mut self) -> Result<(), Fault> {
             Ok(())
         }
 
-        fn malloc(&mut self, _len: u32) -> Result<u32, String> {
+        fn malloc(&mut self, _len: u32) -> Result<u32, Fault> {
             Ok(4096)
         }
 
-        fn run(&mut self, _name_ptr: u32, _kind: u32, _arg_ptr: u32) -> Result<i32, String> {
+        fn run(&mut self, _name_ptr: u32, _kind: u32, _arg_ptr: u32) -> Result<i32, Fault> {
             self.run.clone()
         }
 
-        fn reset(&mut self) -> Result<(), String> {
+        fn reset(&mut self) -> Result<(), Fault> {
             Ok(())
         }
+
+        fn was_refused_memory(&mut self) -> bool {
+            false
+        }
+    }
+
+    fn start(memory: &mut [u8], run: Result<i32, Fault>) -> Engine<Fake<'_>> {
+        let module = Module::built_in("null", Variant::Base).unwrap();
+        let plan = Plan::new(Runtime::Wasmtime, "fake", &module, &Limits::default()).unwrap();
+        Engine::start(Fake { memory, run }, &Arc::new(plan)).unwrap()
     }
 
     fn contains(memory: &[u8], secret: &[u8]) -> bool {
@@ -186,9 +285,9 @@ mod tests {
     #[test]
     fn a_secret_is_gone_from_the_guests_buffer_however_the_run_went() {
         let secret = [0x5e; 32];
-        for run in [Ok(0), Ok(3), Ok(77), Err("trap".to_owned())] {
+        for run in [Ok(0), Ok(3), Ok(77), Err(Fault::Trap("trap".to_owned())), Err(Fault::Deadline)] {
             let mut memory = vec![0; 128 * 1024];
-            let mut engine = Engine::start(Fake { memory: &mut memory, run }, "fake").unwrap();
+            let mut engine = start(&mut memory, run);
             // This guest sets no status, so that no key was installed, whatever it says to the batch.
             engine.set_key(&secret).unwrap_err();
             assert!(!contains(engine.guest.memory(), &secret));
@@ -197,9 +296,9 @@ mod tests {
 
     #[test]
     fn a_dropped_instance_leaves_an_empty_memory_even_after_a_trap() {
-        for run in [Ok(0), Err("trap".to_owned())] {
+        for run in [Ok(0), Err(Fault::Trap("trap".to_owned()))] {
             let mut memory = vec![0x5e; 128 * 1024];
-            let mut engine = Engine::start(Fake { memory: &mut memory, run }, "fake").unwrap();
+            let mut engine = start(&mut memory, run);
             let mut batch = Batch::new(1, 1, 1).unwrap();
             // That it traps is the point of the second.
             let _ = engine.run(ExtensionKind::Sign, &mut batch);

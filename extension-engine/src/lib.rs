@@ -23,12 +23,14 @@
 //! no constant time: whom that matters to should take [`Runtime::Native`].
 
 mod batch;
+mod deadline;
 mod error;
 #[cfg(any(feature = "wasmtime", feature = "wasmi", feature = "wasm3"))]
 mod guest;
 mod limits;
 mod module;
 mod native;
+mod pagemap;
 mod runtime;
 mod validate;
 #[cfg(feature = "wasm3")]
@@ -38,15 +40,16 @@ mod wasmi;
 #[cfg(feature = "wasmtime")]
 mod wasmtime;
 
+use deadline::{Watch, ticks_in};
+
 pub use batch::{Batch, PUBLIC_KEY_LEN_MAX};
+pub use deadline::on_overdue;
 pub use error::{BatchError, EngineError, RecordError, Refusal};
 pub use limits::{Limits, PAGE_LEN};
 pub use module::{Module, Variant};
+pub use pagemap::prepare_process;
 pub use ringseal_abi::{ExtensionKind, Status};
 pub use runtime::Runtime;
-
-/// The most that a module's linear memory may hold, in pages of 64 KiB: 64 MiB.
-pub const MEMORY_PAGES_MAX: u32 = 1024;
 
 /// An extension made ready for one runtime: validated, and compiled where the runtime compiles.
 pub trait Program: Send + Sync {
@@ -68,22 +71,28 @@ pub trait Program: Send + Sync {
     fn instantiate(&self) -> Result<Box<dyn ExtensionEngine>, EngineError>;
 }
 
-/// One live instance of an extension, for one thread. Dropping it wipes its key and its memory.
+/// One live instance of an extension, for one thread at a time. Dropping it wipes its key and its memory.
 ///
-/// After [`EngineError::Trap`] its globals, tables and stack are in no known state: every later call is refused with
-/// [`EngineError::Unusable`], and the caller makes another instance.
+/// A backup of its memory is taken after each change of its key. When the extension refuses a batch as a whole, its
+/// memory is restored from there before [`run`](Self::run) returns, and the instance is as good as before.
+///
+/// After [`EngineError::Trap`], [`EngineError::Deadline`] or [`EngineError::OutOfMemory`] its globals, tables and stack
+/// are in no known state, or its memory is full; and a refused batch that has made the memory grow can't be undone. The
+/// instance is then not [usable](Self::is_usable): every later call is refused with [`EngineError::Unusable`], and the
+/// caller makes another one.
 pub trait ExtensionEngine: Send {
     /// Runs the extension over `batch`, whose statuses and outputs are then those of this run. A record that fails
     /// has its own status and doesn't fail the run.
     ///
     /// # Errors
-    /// The extension refused the batch as a whole, or trapped; then no record counts as run.
+    /// The extension refused the batch as a whole, trapped, took too long or ran out of memory; then no record counts
+    /// as run.
     fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError>;
 
     /// Wipes what the last batch left in the instance's memory; the key stays.
     ///
     /// # Errors
-    /// The module trapped.
+    /// The module trapped, or took too long.
     fn reset(&mut self) -> Result<(), EngineError>;
 
     /// Installs `secret` in the place of any earlier key and returns its public key: 33 bytes (SEC1, compressed) for
@@ -101,6 +110,17 @@ pub trait ExtensionEngine: Send {
         self.reset()?;
         batch.status(0).map_err(EngineError::Key)?;
         Ok(batch.output(0).to_vec())
+    }
+
+    /// Whether it may be called again.
+    fn is_usable(&self) -> bool {
+        true
+    }
+
+    /// The instance's linear memory, for tests that look for what must not be there; none for [`Runtime::Native`].
+    #[doc(hidden)]
+    fn memory(&mut self) -> Option<&[u8]> {
+        None
     }
 }
 
@@ -123,26 +143,28 @@ pub fn compile(
     replacement: Option<&Module>,
     settings: &Settings,
 ) -> Result<Box<dyn Program>, EngineError> {
-    let _ = settings;
     runtime.is_available()?;
+    let limits = &settings.limits;
     let Some(variant) = runtime.best_variant() else {
-        return native::program(name, replacement);
+        return native::program(name, replacement, limits);
     };
     let module = match replacement {
         Some(module) => module.clone(),
         None => Module::built_in(name, variant)?,
     };
+    let notice = module::overdue(module.label(), limits);
+    let _watch = Watch::start(ticks_in(limits.compile), false, &notice).map_err(EngineError::Timer)?;
     // A runtime is handed what its best variant may use, and no more.
     #[cfg_attr(not(feature = "wasm3"), expect(unused_variables, reason = "wasm3 alone calls by index"))]
-    let functions = validate::check(module.bytes(), variant)
+    let functions = validate::check(module.bytes(), variant, limits)
         .map_err(|refusal| EngineError::Module { module: module.label().to_owned(), refusal })?;
     match runtime {
         #[cfg(feature = "wasmtime")]
-        Runtime::Wasmtime => wasmtime::program(module, name),
+        Runtime::Wasmtime => wasmtime::program(module, name, limits),
         #[cfg(feature = "wasmi")]
-        Runtime::Wasmi => wasmi::program(module, name),
+        Runtime::Wasmi => wasmi::program(module, name, limits),
         #[cfg(feature = "wasm3")]
-        Runtime::Wasm3 => wasm3::program(module, name, functions),
+        Runtime::Wasm3 => wasm3::program(module, name, functions, limits),
         _ => Err(EngineError::NotBuiltIn(runtime)),
     }
 }

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use wasmparser::WasmFeatures;
 
-use crate::{EngineError, Refusal, validate};
+use crate::deadline::{Watch, ticks_in};
+use crate::{EngineError, Limits, Refusal, validate};
 
 /// What a module was built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,31 +86,40 @@ impl Module {
         Ok(Self::new(format!("{name}.{variant}"), variant, bytes.into()))
     }
 
-    /// The module in the file at `path`, if it is one that an extension may be on some runtime.
+    /// The module in the file at `path`, if it is one that an extension may be on some runtime. No more of it is read
+    /// than `limits` allow.
     ///
     /// # Errors
-    /// [`EngineError::Module`], which names the file.
-    pub fn from_file(path: &Path) -> Result<Self, EngineError> {
+    /// [`EngineError::Module`], which names the file; and as [`from_bytes`](Self::from_bytes).
+    pub fn from_file(path: &Path, limits: &Limits) -> Result<Self, EngineError> {
         let label = path.display().to_string();
-        let bytes = fs::read(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Refusal::NotFound,
-            _ => Refusal::Unreadable(error),
-        });
-        match bytes {
-            Ok(bytes) => Self::from_bytes(label, bytes),
-            Err(refusal) => Err(EngineError::Module { module: label, refusal }),
+        match read(path, limits.module_len) {
+            Ok(bytes) => Self::from_bytes(label, bytes, limits),
+            Err(error) => {
+                let refusal = match error.kind() {
+                    ErrorKind::NotFound => Refusal::NotFound,
+                    _ => Refusal::Unreadable(error),
+                };
+                Err(EngineError::Module { module: label, refusal })
+            }
         }
     }
 
     /// The module in `bytes`, if it is one that an extension may be on some runtime; errors call it `label`.
     ///
     /// # Errors
-    /// [`EngineError::Module`].
-    pub fn from_bytes(label: impl Into<String>, bytes: Vec<u8>) -> Result<Self, EngineError> {
+    /// [`EngineError::Module`] or [`EngineError::Timer`].
+    pub fn from_bytes(
+        label: impl Into<String>,
+        bytes: Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Self, EngineError> {
         let label = label.into();
-        let variant = match validate::check(&bytes, Variant::Wide) {
+        let notice = overdue(&label, limits);
+        let _watch = Watch::start(ticks_in(limits.compile), false, &notice).map_err(EngineError::Timer)?;
+        let variant = match validate::check(&bytes, Variant::Wide, limits) {
             Err(refusal) => return Err(EngineError::Module { module: label, refusal }),
-            Ok(_) if validate::check(&bytes, Variant::Base).is_ok() => Variant::Base,
+            Ok(_) if validate::check(&bytes, Variant::Base, limits).is_ok() => Variant::Base,
             Ok(_) => Variant::Wide,
         };
         Ok(Self::new(label, variant, bytes.into()))
@@ -141,6 +151,19 @@ impl Module {
     }
 }
 
+/// What is said of module `label` when it isn't compiled in time.
+pub(crate) fn overdue(label: &str, limits: &Limits) -> String {
+    let limit = limits.compile.as_secs_f64();
+    format!("module {label}: compiling it is overdue: that may take {limit} s of CPU time")
+}
+
+/// The bytes of the file at `path`, but no more than one beyond `limit`.
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +171,7 @@ mod tests {
     #[test]
     fn a_built_in_module_is_of_the_variant_that_its_name_says() {
         for (name, variant, bytes) in BUILT_IN {
-            let module = Module::from_bytes(name, bytes.to_vec()).unwrap();
+            let module = Module::from_bytes(name, bytes.to_vec(), &Limits::default()).unwrap();
             assert_eq!(module.variant(), variant, "{name}");
             assert_eq!(module.sha256(), Module::built_in(name, variant).unwrap().sha256());
         }
@@ -156,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = Module::from_file(Path::new("/no/such.wasm")).err().unwrap().to_string();
+        let error =
+            Module::from_file(Path::new("/no/such.wasm"), &Limits::default()).err().unwrap().to_string();
         assert_eq!(error, "module /no/such.wasm: no such file");
     }
 }

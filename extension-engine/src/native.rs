@@ -1,14 +1,21 @@
 //! The schemes' own crates, run over the batch itself.
 
+use std::sync::Arc;
+
 use ecdsa_module::Ecdsa;
 use null_module::Null;
 use ringseal_abi::Status;
 use ringseal_abi::scheme::{Scheme, run_record};
 use schnorr_module::Schnorr;
 
-use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, Runtime};
+use crate::deadline::{Watch, ticks_in};
+use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, Limits, Module, Program, Runtime};
 
-pub(crate) fn program(name: &str, module: Option<&Module>) -> Result<Box<dyn Program>, EngineError> {
+pub(crate) fn program(
+    name: &str,
+    module: Option<&Module>,
+    limits: &Limits,
+) -> Result<Box<dyn Program>, EngineError> {
     if let Some(module) = module {
         return Err(EngineError::NativeModule(module.label().to_owned()));
     }
@@ -18,11 +25,24 @@ pub(crate) fn program(name: &str, module: Option<&Module>) -> Result<Box<dyn Pro
         Null::NAME => instantiate::<Null>,
         _ => return Err(EngineError::UnknownExtension(name.to_owned())),
     };
-    Ok(Box::new(Native { instantiate }))
+    let limit = limits.deadline.as_millis();
+    let plan = Plan {
+        ticks: ticks_in(limits.deadline),
+        notice: format!("extension {name} on native is overdue: it may take {limit} ms of CPU time a record"),
+    };
+    Ok(Box::new(Native { instantiate, plan: Arc::new(plan) }))
 }
 
 struct Native {
-    instantiate: fn() -> Box<dyn ExtensionEngine>,
+    instantiate: fn(&Arc<Plan>) -> Box<dyn ExtensionEngine>,
+    plan: Arc<Plan>,
+}
+
+/// What the instances of a program have in common.
+struct Plan {
+    /// The deadline of a record.
+    ticks: u64,
+    notice: String,
 }
 
 impl Program for Native {
@@ -35,17 +55,18 @@ impl Program for Native {
     }
 
     fn instantiate(&self) -> Result<Box<dyn ExtensionEngine>, EngineError> {
-        Ok((self.instantiate)())
+        Ok((self.instantiate)(&self.plan))
     }
 }
 
-fn instantiate<S: Scheme + Send + 'static>() -> Box<dyn ExtensionEngine> {
+fn instantiate<S: Scheme + Send + 'static>(plan: &Arc<Plan>) -> Box<dyn ExtensionEngine> {
     S::warm();
-    Box::new(Engine::<S> { key: None })
+    Box::new(Engine::<S> { key: None, plan: Arc::clone(plan) })
 }
 
 struct Engine<S> {
     key: Option<S>,
+    plan: Arc<Plan>,
 }
 
 impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
@@ -54,6 +75,8 @@ impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
         if kind == ExtensionKind::SetKey && batch.len() != 1 {
             return Err(EngineError::Refused(Status::BadArgument));
         }
+        let ticks = self.plan.ticks.saturating_mul(batch.len().max(1) as u64);
+        let _watch = Watch::start(ticks, false, &self.plan.notice).map_err(EngineError::Timer)?;
         batch.run_each(kind, |message, output, key_room| {
             let public_key = key_room.get(..S::PUBLIC_KEY_LEN).unwrap_or(key_room);
             run_record(&mut self.key, kind, message, output, public_key)

@@ -10,7 +10,7 @@ use wasmparser::{
     Payload, ValType, Validator,
 };
 
-use crate::{MEMORY_PAGES_MAX, Refusal, Variant};
+use crate::{Limits, Refusal, Variant};
 
 /// Parameters and results.
 type Signature = (&'static [ValType], &'static [ValType]);
@@ -41,8 +41,14 @@ pub(crate) struct Functions {
     pub(crate) reset: u32,
 }
 
-/// Checks that `bytes` are an extension that uses no more than `variant` has.
-pub(crate) fn check(bytes: &[u8], variant: Variant) -> Result<Functions, Refusal> {
+/// The most elements that a table may start with, and have: no variant has an instruction that grows one.
+const TABLE_LEN_MAX: u64 = 65536;
+
+/// Checks that `bytes` are an extension that uses no more than `variant` has and `limits` allow.
+pub(crate) fn check(bytes: &[u8], variant: Variant, limits: &Limits) -> Result<Functions, Refusal> {
+    if bytes.len() as u64 > limits.module_len {
+        return Err(Refusal::TooLong { limit: limits.module_len });
+    }
     if !bytes.starts_with(b"\0asm") {
         return Err(Refusal::NotWasm);
     }
@@ -64,7 +70,8 @@ pub(crate) fn check(bytes: &[u8], variant: Variant) -> Result<Functions, Refusal
     let Sections { imports, exports, has_start } = Sections::of(bytes).map_err(invalid)?;
     check_version(&exports)?;
     check_imports(&imports, types)?;
-    check_memory(&exports, types)?;
+    check_memory(&exports, types, limits.memory_pages())?;
+    check_table(types)?;
     if has_start {
         return Err(Refusal::StartFunction);
     }
@@ -137,12 +144,12 @@ fn check_imports(imports: &[Import], types: TypesRef) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_memory(exports: &[Export], types: TypesRef) -> Result<(), Refusal> {
+fn check_memory(exports: &[Export], types: TypesRef, limit: u64) -> Result<(), Refusal> {
     let name = export::MEMORY;
     let export = exports.iter().find(|e| e.name == name).ok_or(Refusal::MissingExport(name))?;
     match types.entity_type_from_export(export) {
-        Some(EntityType::Memory(memory)) if memory.initial > MEMORY_PAGES_MAX.into() => {
-            Err(Refusal::MemoryTooLarge { pages: memory.initial })
+        Some(EntityType::Memory(memory)) if memory.initial > limit => {
+            Err(Refusal::MemoryTooLarge { pages: memory.initial, limit })
         }
         Some(EntityType::Memory(_)) => Ok(()),
         _ => Err(Refusal::WrongExport {
@@ -151,6 +158,16 @@ fn check_memory(exports: &[Export], types: TypesRef) -> Result<(), Refusal> {
             expected: "a memory".to_owned(),
         }),
     }
+}
+
+fn check_table(types: TypesRef) -> Result<(), Refusal> {
+    for index in 0..types.table_count() {
+        let elements = types.table_at(index).initial;
+        if elements > TABLE_LEN_MAX {
+            return Err(Refusal::TableTooLarge { elements, limit: TABLE_LEN_MAX });
+        }
+    }
+    Ok(())
 }
 
 fn function(

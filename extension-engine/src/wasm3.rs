@@ -6,20 +6,21 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasm3::wasm3_sys as ffi;
 
-use crate::guest::{self, GET_ELEM_ANSWER, READ_ELEMS_ANSWER};
+use crate::deadline::{Watch, ticks_in};
+use crate::guest::{self, Fault, GET_ELEM_ANSWER, Plan, READ_ELEMS_ANSWER};
 use crate::validate::{Functions, one_line};
-use crate::{EngineError, ExtensionEngine, MEMORY_PAGES_MAX, Module, Program, Runtime};
+use crate::{EngineError, ExtensionEngine, Limits, Module, PAGE_LEN, Program, Runtime, module};
 
 const RUNTIME: Runtime = Runtime::Wasm3;
 
-/// Bytes of wasm3's own stack. It recurses on the native one beside it, for each call and each loop that is entered; a
-/// call takes at least 8 bytes of this one, so that the native one's end is not met first (see
-/// `deep_recursion_is_a_trap` in the tests).
-const STACK_LEN: u32 = 64 * 1024;
+/// wasm3 recurses on the native stack beside its own, for each call and each loop that is entered; a call takes at least
+/// 8 bytes of its own. So many bytes of the native one stand for one of its own, so that the native one's end is not met
+/// first (see `deep_recursion_is_a_trap` in the tests).
+const NATIVE_STACK_FACTOR: u32 = 8;
 
 /// wasm3 numbers its code pages by a global variable without a lock. All pages are made while an instance is.
 static LOADING: Mutex<()> = Mutex::new(());
@@ -28,15 +29,18 @@ pub(crate) fn program(
     module: Module,
     name: &str,
     functions: Functions,
+    limits: &Limits,
 ) -> Result<Box<dyn Program>, EngineError> {
-    Ok(Box::new(Loaded { module, name: name.to_owned(), functions }))
+    let plan = Plan::new(RUNTIME, name, &module, limits)?;
+    Ok(Box::new(Loaded { module, plan: Arc::new(plan), functions, limits: limits.clone() }))
 }
 
 /// A module for wasm3, which compiles anew for each instance.
 struct Loaded {
     module: Module,
-    name: String,
+    plan: Arc<Plan>,
     functions: Functions,
+    limits: Limits,
 }
 
 impl Program for Loaded {
@@ -49,12 +53,18 @@ impl Program for Loaded {
     }
 
     fn instantiate(&self) -> Result<Box<dyn ExtensionEngine>, EngineError> {
-        let guest = Guest::new(&self.module, &self.functions).map_err(|reason| EngineError::Instantiate {
+        let label = self.module.label();
+        let notice = module::overdue(label, &self.limits);
+        let watch =
+            Watch::start(ticks_in(self.limits.compile), false, &notice).map_err(EngineError::Timer)?;
+        let guest = Guest::new(&self.module, &self.functions, &self.limits);
+        drop(watch);
+        let guest = guest.map_err(|reason| EngineError::Instantiate {
             runtime: RUNTIME,
-            module: self.module.label().to_owned(),
+            module: label.to_owned(),
             reason,
         })?;
-        Ok(Box::new(guest::Engine::start(guest, &self.name)?))
+        Ok(Box::new(guest::Engine::start(guest, &self.plan)?))
     }
 }
 
@@ -76,6 +86,8 @@ struct Guest {
     interpreter: Interpreter,
     _environment: Environment,
     _module: Module,
+    /// Bytes of memory that it had at first, and may have.
+    memory_len: (u64, u64),
 }
 
 struct Environment(NonNull<ffi::M3Environment>);
@@ -88,13 +100,17 @@ impl Drop for Environment {
 }
 
 /// wasm3 calls this a runtime: stack, memory, code, and the modules that were loaded into it.
-struct Interpreter(NonNull<ffi::M3Runtime>);
+struct Interpreter {
+    runtime: NonNull<ffi::M3Runtime>,
+    /// Bytes of its own stack.
+    stack_len: u32,
+}
 
 impl Interpreter {
     /// Zeroes the stack, where the last calls have left their intermediate values.
     fn wipe_stack(&mut self) {
         // SAFETY: it was made with this length, and nothing runs on it now.
-        unsafe { (*self.0.as_ptr()).stack.cast::<u8>().write_bytes(0, STACK_LEN as usize) }
+        unsafe { (*self.runtime.as_ptr()).stack.cast::<u8>().write_bytes(0, self.stack_len as usize) }
     }
 }
 
@@ -102,23 +118,25 @@ impl Drop for Interpreter {
     fn drop(&mut self) {
         self.wipe_stack();
         // SAFETY: it is ours, and its environment still lives.
-        unsafe { ffi::m3_FreeRuntime(self.0.as_ptr()) }
+        unsafe { ffi::m3_FreeRuntime(self.runtime.as_ptr()) }
     }
 }
 
 impl Guest {
-    fn new(module: &Module, functions: &Functions) -> Result<Self, String> {
+    fn new(module: &Module, functions: &Functions, limits: &Limits) -> Result<Self, String> {
         let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         let module = module.clone();
         // SAFETY: it has no preconditions.
         let environment = NonNull::new(unsafe { ffi::m3_NewEnvironment() }).ok_or("no memory")?;
         let environment = Environment(environment);
+        let stack_len = limits.stack / NATIVE_STACK_FACTOR;
         // SAFETY: the environment lives.
-        let interpreter = unsafe { ffi::m3_NewRuntime(environment.0.as_ptr(), STACK_LEN, ptr::null_mut()) };
-        let interpreter = Interpreter(NonNull::new(interpreter).ok_or("no memory")?);
+        let interpreter = unsafe { ffi::m3_NewRuntime(environment.0.as_ptr(), stack_len, ptr::null_mut()) };
+        let interpreter = NonNull::new(interpreter).ok_or("no memory")?;
+        let interpreter = Interpreter { runtime: interpreter, stack_len };
         // SAFETY: all three live, and the module's bytes, whose place doesn't move with it, live as long as the
         // interpreter does: on failure, locals are dropped in the reverse of their order.
-        let loaded = unsafe { load(&environment, &interpreter, module.bytes()) }?;
+        let loaded = unsafe { load(&environment, &interpreter, module.bytes(), limits) }?;
         // SAFETY: the module was loaded.
         unsafe { link(loaded) }?;
         // SAFETY: the module was loaded and linked.
@@ -127,6 +145,8 @@ impl Guest {
         // don't move once it is loaded.
         let function =
             |index: u32| unsafe { NonNull::new_unchecked((*loaded).functions.add(index as usize)) };
+        // SAFETY: a memory was made when the module was loaded (see `memory`).
+        let memory_len = unsafe { (*(*interpreter.runtime.as_ptr()).memory.mallocated).length } as u64;
         Ok(Self {
             init: function(functions.init),
             finit: function(functions.finit),
@@ -136,6 +156,7 @@ impl Guest {
             interpreter,
             _environment: environment,
             _module: module,
+            memory_len: (memory_len, limits.memory_pages() * PAGE_LEN),
         })
     }
 
@@ -143,8 +164,8 @@ impl Guest {
     ///
     /// # Safety
     /// `function` must be one of the fields of `self`, and have N parameters, all of type i32.
-    unsafe fn call<const N: usize>(&mut self, function: Function, args: [u32; N]) -> Result<u32, String> {
-        let interpreter = self.interpreter.0.as_ptr();
+    unsafe fn call<const N: usize>(&mut self, function: Function, args: [u32; N]) -> Result<u32, Fault> {
+        let interpreter = self.interpreter.runtime.as_ptr();
         // SAFETY: the interpreter lives and isn't running. Arguments and result are passed in slots of 64 bits at the
         // bottom of its stack, which is longer than that. A function that was compiled (see `compile`) begins with
         // the operation to jump to; this is how wasm3's own `Call` does it.
@@ -155,10 +176,10 @@ impl Guest {
             }
             let code = (*function.as_ptr()).compiled;
             let Some(operation) = code.cast::<ffi::IM3Operation>().read() else {
-                return Err("the function was not compiled".to_owned());
+                return Err(Fault::Trap("the function was not compiled".to_owned()));
             };
             let trap = operation(code.add(1), stack.cast(), (*interpreter).memory.mallocated, 0, 0.0);
-            said(trap.cast())?;
+            said(trap.cast()).map_err(Fault::Trap)?;
             Ok(stack.cast::<u32>().read())
         }
     }
@@ -173,17 +194,19 @@ unsafe fn load(
     environment: &Environment,
     interpreter: &Interpreter,
     bytes: &[u8],
+    limits: &Limits,
 ) -> Result<ffi::IM3Module, String> {
     let len = u32::try_from(bytes.len()).map_err(|_| "it is too large")?;
     let mut module = ptr::null_mut();
     // SAFETY: the caller's promise; if it fails, it has freed the module.
     said(unsafe { ffi::m3_ParseModule(environment.0.as_ptr(), &mut module, bytes.as_ptr(), len) })?;
-    let interpreter = interpreter.0.as_ptr();
+    let interpreter = interpreter.runtime.as_ptr();
+    let pages_max = u32::try_from(limits.memory_pages()).unwrap_or(u32::MAX);
     // SAFETY: the module was parsed and is nobody else's.
     unsafe {
         let most = &mut (*module).memoryInfo.maxPages;
-        if *most == 0 || *most > MEMORY_PAGES_MAX {
-            *most = MEMORY_PAGES_MAX;
+        if *most == 0 || *most > pages_max {
+            *most = pages_max;
         }
     }
     // SAFETY: both live, in the same environment.
@@ -258,41 +281,49 @@ fn said(result: *const c_char) -> Result<(), String> {
 }
 
 impl guest::Guest for Guest {
-    const RUNTIME: Runtime = RUNTIME;
+    const CAN_BE_INTERRUPTED: bool = false;
+    type Backup = guest::Copy;
 
     fn memory(&mut self) -> &mut [u8] {
         // SAFETY: the interpreter lives and isn't running until the slice is gone. The memory, which every extension
         // has, is a header followed by as many bytes as it says.
         unsafe {
-            let header = (*self.interpreter.0.as_ptr()).memory.mallocated;
+            let header = (*self.interpreter.runtime.as_ptr()).memory.mallocated;
             slice::from_raw_parts_mut(header.add(1).cast(), (*header).length as usize)
         }
     }
 
-    fn init(&mut self) -> Result<(), String> {
+    fn init(&mut self) -> Result<(), Fault> {
         // SAFETY: `validate::check` has seen to the types, here and below.
         unsafe { self.call(self.init, []) }.map(|_| ())
     }
 
-    fn finit(&mut self) -> Result<(), String> {
+    fn finit(&mut self) -> Result<(), Fault> {
         // SAFETY: see `init`.
         unsafe { self.call(self.finit, []) }.map(|_| ())
     }
 
-    fn malloc(&mut self, len: u32) -> Result<u32, String> {
+    fn malloc(&mut self, len: u32) -> Result<u32, Fault> {
         // SAFETY: see `init`.
         unsafe { self.call(self.malloc, [len]) }
     }
 
-    fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, String> {
+    fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, Fault> {
         // SAFETY: see `init`.
         unsafe { self.call(self.run, [name_ptr, kind, arg_ptr]) }.map(|status| status as i32)
     }
 
-    fn reset(&mut self) -> Result<(), String> {
+    fn reset(&mut self) -> Result<(), Fault> {
         // SAFETY: see `init`.
         unsafe { self.call(self.reset, []) }?;
         self.interpreter.wipe_stack();
         Ok(())
+    }
+
+    /// wasm3 doesn't say. Who had got as much as was left will have asked for that too.
+    fn was_refused_memory(&mut self) -> bool {
+        let (at_first, most) = self.memory_len;
+        let got = (self.memory().len() as u64).saturating_sub(at_first);
+        got > 0 && most - at_first - got <= got
     }
 }

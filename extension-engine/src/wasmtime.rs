@@ -1,20 +1,27 @@
 //! wasmtime: machine code by Cranelift.
 
+mod engines;
+
+use std::sync::Arc;
+
 use ringseal_abi::{export, import};
 use wasmtime::{
-    Config, Engine, Error, Instance, InstancePre, Linker, Memory, OptLevel, Store, StoreLimits,
-    StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults,
+    Error, Instance, InstancePre, Linker, Memory, ResourceLimiter, Store, Trap, TypedFunc, UpdateDeadline,
+    WasmParams, WasmResults,
 };
 
-use crate::guest::{self, GET_ELEM_ANSWER, READ_ELEMS_ANSWER};
+pub(crate) use self::engines::advance_epochs;
+use crate::deadline::is_due;
+use crate::guest::{self, Fault, GET_ELEM_ANSWER, Plan, READ_ELEMS_ANSWER};
 use crate::validate::one_line;
-use crate::{EngineError, ExtensionEngine, MEMORY_PAGES_MAX, Module, Program, Runtime};
+use crate::{EngineError, ExtensionEngine, Limits, Module, Program, Runtime};
 
 const RUNTIME: Runtime = Runtime::Wasmtime;
 
-pub(crate) fn program(module: Module, name: &str) -> Result<Box<dyn Program>, EngineError> {
-    match prepare(&module) {
-        Ok(instance) => Ok(Box::new(Compiled { module, name: name.to_owned(), instance })),
+pub(crate) fn program(module: Module, name: &str, limits: &Limits) -> Result<Box<dyn Program>, EngineError> {
+    let plan = Plan::new(RUNTIME, name, &module, limits)?;
+    match prepare(&module, limits) {
+        Ok(instance) => Ok(Box::new(Compiled { module, plan: Arc::new(plan), instance })),
         Err(error) => Err(EngineError::Compile {
             runtime: RUNTIME,
             module: module.label().to_owned(),
@@ -25,29 +32,18 @@ pub(crate) fn program(module: Module, name: &str) -> Result<Box<dyn Program>, En
 
 struct Compiled {
     module: Module,
-    name: String,
-    instance: InstancePre<StoreLimits>,
+    plan: Arc<Plan>,
+    instance: InstancePre<Memories>,
 }
 
 /// Compiles `module` and links the host's functions to it.
-fn prepare(module: &Module) -> Result<InstancePre<StoreLimits>, Error> {
-    let engine = Engine::new(&config())?;
-    let compiled = wasmtime::Module::from_binary(&engine, module.bytes())?;
-    let mut linker = Linker::new(&engine);
+fn prepare(module: &Module, limits: &Limits) -> Result<InstancePre<Memories>, Error> {
+    let engine = engines::get(limits.stack)?;
+    let compiled = wasmtime::Module::from_binary(engine, module.bytes())?;
+    let mut linker = Linker::new(engine);
     linker.func_wrap(import::MODULE, import::GET_ELEM, |_: u32, _: u32| GET_ELEM_ANSWER)?;
     linker.func_wrap(import::MODULE, import::READ_ELEMS, |_: u32, _: u32| READ_ELEMS_ANSWER)?;
     linker.instantiate_pre(&compiled)
-}
-
-fn config() -> Config {
-    let mut config = Config::new();
-    config.cranelift_opt_level(OptLevel::Speed);
-    config.wasm_wide_arithmetic(true).wasm_simd(true);
-    // On by default, and not for extensions: the less there is, the less can be wrong with it.
-    config.wasm_relaxed_simd(false).wasm_tail_call(false).wasm_multi_memory(false).wasm_memory64(false);
-    // A trap's reason is enough: nobody reads the backtrace of a module without names.
-    config.wasm_backtrace_max_frames(None).generate_address_map(false);
-    config
 }
 
 impl Program for Compiled {
@@ -60,18 +56,38 @@ impl Program for Compiled {
     }
 
     fn instantiate(&self) -> Result<Box<dyn ExtensionEngine>, EngineError> {
-        let guest = Guest::new(&self.instance).map_err(|error| EngineError::Instantiate {
-            runtime: RUNTIME,
-            module: self.module.label().to_owned(),
-            reason: reason(&error),
-        })?;
-        Ok(Box::new(guest::Engine::start(guest, &self.name)?))
+        let guest =
+            Guest::new(&self.instance, self.plan.memory).map_err(|error| EngineError::Instantiate {
+                runtime: RUNTIME,
+                module: self.module.label().to_owned(),
+                reason: reason(&error),
+            })?;
+        Ok(Box::new(guest::Engine::start(guest, &self.plan)?))
+    }
+}
+
+/// Bounds an instance's memory.
+struct Memories {
+    len_max: u64,
+    was_refused: bool,
+}
+
+impl ResourceLimiter for Memories {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool, Error> {
+        let allowed = desired as u64 <= self.len_max;
+        self.was_refused |= !allowed;
+        Ok(allowed)
+    }
+
+    /// `validate::check` has bounded them, and no instruction that a module may have makes them grow.
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool, Error> {
+        Ok(true)
     }
 }
 
 /// An instance with its functions, which are looked up once.
 struct Guest {
-    store: Store<StoreLimits>,
+    store: Store<Memories>,
     memory: Memory,
     init: TypedFunc<(), ()>,
     finit: TypedFunc<(), ()>,
@@ -81,10 +97,14 @@ struct Guest {
 }
 
 impl Guest {
-    fn new(pre: &InstancePre<StoreLimits>) -> Result<Self, Error> {
-        let limits = StoreLimitsBuilder::new().memory_size(MEMORY_PAGES_MAX as usize * 65536).build();
-        let mut store = Store::new(pre.module().engine(), limits);
-        store.limiter(|limits| limits);
+    fn new(pre: &InstancePre<Memories>, memory_len_max: u64) -> Result<Self, Error> {
+        let memories = Memories { len_max: memory_len_max, was_refused: false };
+        let mut store = Store::new(pre.module().engine(), memories);
+        store.limiter(|memories| memories);
+        // Whatever thread has ticked: the one that runs this instance knows whether it is due.
+        store.epoch_deadline_callback(|_| {
+            Ok(if is_due() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+        });
         let instance = pre.instantiate(&mut store)?;
         let memory = instance.get_memory(&mut store, export::MEMORY);
         Ok(Self {
@@ -101,37 +121,50 @@ impl Guest {
 
 fn function<P: WasmParams, R: WasmResults>(
     instance: &Instance,
-    store: &mut Store<StoreLimits>,
+    store: &mut Store<Memories>,
     name: &str,
 ) -> Result<TypedFunc<P, R>, Error> {
     instance.get_typed_func(store, name)
 }
 
 impl guest::Guest for Guest {
-    const RUNTIME: Runtime = RUNTIME;
+    const CAN_BE_INTERRUPTED: bool = true;
+    type Backup = guest::Copy;
 
     fn memory(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
 
-    fn init(&mut self) -> Result<(), String> {
-        self.init.call(&mut self.store, ()).map_err(|error| reason(&error))
+    fn init(&mut self) -> Result<(), Fault> {
+        self.init.call(&mut self.store, ()).map_err(fault)
     }
 
-    fn finit(&mut self) -> Result<(), String> {
-        self.finit.call(&mut self.store, ()).map_err(|error| reason(&error))
+    fn finit(&mut self) -> Result<(), Fault> {
+        self.finit.call(&mut self.store, ()).map_err(fault)
     }
 
-    fn malloc(&mut self, len: u32) -> Result<u32, String> {
-        self.malloc.call(&mut self.store, len).map_err(|error| reason(&error))
+    fn malloc(&mut self, len: u32) -> Result<u32, Fault> {
+        self.malloc.call(&mut self.store, len).map_err(fault)
     }
 
-    fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, String> {
-        self.run.call(&mut self.store, (name_ptr, kind, arg_ptr)).map_err(|error| reason(&error))
+    fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, Fault> {
+        self.run.call(&mut self.store, (name_ptr, kind, arg_ptr)).map_err(fault)
     }
 
-    fn reset(&mut self) -> Result<(), String> {
-        self.reset.call(&mut self.store, ()).map_err(|error| reason(&error))
+    fn reset(&mut self) -> Result<(), Fault> {
+        self.reset.call(&mut self.store, ()).map_err(fault)
+    }
+
+    fn was_refused_memory(&mut self) -> bool {
+        std::mem::take(&mut self.store.data_mut().was_refused)
+    }
+}
+
+#[cold]
+fn fault(error: Error) -> Fault {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Fault::Deadline,
+        _ => Fault::Trap(reason(&error)),
     }
 }
 

@@ -3,33 +3,11 @@
 
 mod common;
 
-use common::{on_all, wat};
+use common::{PARTS, on_all, one_record, text_with, wat};
 use extension_engine::{
-    Batch, EngineError, ExtensionKind, MEMORY_PAGES_MAX, Module, RecordError, Refusal, Runtime, Settings,
-    Status, Variant, compile,
+    EngineError, ExtensionKind, Limits, Module, PAGE_LEN, RecordError, Refusal, Runtime, Settings, Status,
+    Variant, compile,
 };
-
-/// The parts of a harmless extension, in text, one of which a test replaces. It says to every record what its
-/// untouched status says: nothing.
-const PARTS: [(&str, &str); 8] = [
-    ("memory", r#"(memory (export "memory") 2)"#),
-    ("WasmAbiVersion_1_0", r#"(func (export "WasmAbiVersion_1_0"))"#),
-    ("WasmInit", r#"(func (export "WasmInit"))"#),
-    ("WasmFinit", r#"(func (export "WasmFinit"))"#),
-    ("WasmMalloc", r#"(func (export "WasmMalloc") (param i32) (result i32) (i32.const 1024))"#),
-    ("WasmRun", r#"(func (export "WasmRun") (param i32 i32 i32) (result i32) (i32.const 0))"#),
-    ("WasmReset", r#"(func (export "WasmReset"))"#),
-    ("WasmOnRead", r#"(func (export "WasmOnRead") (param i32 i32 i32))"#),
-];
-
-/// The harmless extension with another text in the place of `part`; `""` is in front of all parts.
-fn text_with(part: &str, other: &str) -> String {
-    let mut text = format!("(module {}", if part.is_empty() { other } else { "" });
-    for (name, original) in PARTS {
-        text += if name == part { other } else { original };
-    }
-    text + ")"
-}
 
 fn with(part: &str, other: &str) -> Vec<u8> {
     wat(&text_with(part, other))
@@ -37,21 +15,14 @@ fn with(part: &str, other: &str) -> Vec<u8> {
 
 /// What a file with these bytes is refused with.
 fn refusal(bytes: Vec<u8>) -> Refusal {
-    match Module::from_bytes("m.wasm", bytes).err().unwrap() {
+    match Module::from_bytes("m.wasm", bytes, &Limits::default()).err().unwrap() {
         EngineError::Module { module, refusal } if module == "m.wasm" => refusal,
         error => panic!("{error}"),
     }
 }
 
 fn module(part: &str, other: &str) -> Module {
-    Module::from_bytes("m.wasm", with(part, other)).unwrap()
-}
-
-/// A batch of one record with 8 bytes of room for output.
-fn one_record() -> Batch {
-    let mut batch = Batch::new(1, 4, 8).unwrap();
-    batch.push(4, |message| message.copy_from_slice(b"text")).unwrap();
-    batch
+    Module::from_bytes("m.wasm", with(part, other), &Limits::default()).unwrap()
 }
 
 #[test]
@@ -160,14 +131,18 @@ fn a_host_function_of_another_type_is_named_with_both_types() {
 
 #[test]
 fn a_memory_beyond_the_limit_is_refused() {
-    let pages = MEMORY_PAGES_MAX + 1;
+    let limit = Limits::default().memory / PAGE_LEN;
+    let pages = limit + 1;
     let refusal = refusal(with("memory", &format!(r#"(memory (export "memory") {pages})"#)));
-    assert!(matches!(refusal, Refusal::MemoryTooLarge { pages: p } if p == u64::from(pages)), "{refusal}");
+    assert!(
+        matches!(refusal, Refusal::MemoryTooLarge { pages: p, limit: l } if (p, l) == (pages, limit)),
+        "{refusal}"
+    );
     // And nobody grows beyond it.
-    let memory = format!(r#"(memory (export "memory") {MEMORY_PAGES_MAX})"#);
+    let memory = format!(r#"(memory (export "memory") {limit})"#);
     let init = r#"(func (export "WasmInit") (if (i32.ne (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable)))"#;
     let text = text_with("memory", &memory).replace(PARTS[2].1, init);
-    let module = Module::from_bytes("m.wasm", wat(&text).to_vec()).unwrap();
+    let module = Module::from_bytes("m.wasm", wat(&text).to_vec(), &Limits::default()).unwrap();
     for subject in on_all("any", &module) {
         subject.unwrap().instance();
     }
@@ -382,7 +357,7 @@ fn what_the_host_wrote_it_reads_back_from_its_own_copy() {
 
 #[test]
 fn a_buffer_that_is_not_the_modules_to_give_is_refused() {
-    for ptr in [0, 2, 65537, 131_072, 131_068, -4, i32::MIN] {
+    for ptr in [2, 65537, 131_072, 131_068, -4, i32::MIN] {
         let malloc = format!(r#"(func (export "WasmMalloc") (param i32) (result i32) (i32.const {ptr}))"#);
         for subject in on_all("any", &module("WasmMalloc", &malloc)) {
             let error = subject.unwrap().program.instantiate().err().unwrap();
@@ -421,7 +396,7 @@ fn the_host_state_is_empty() {
         (i32.const 0))"#;
     let on_read = r#"(func (export "WasmOnRead") (param i32 i32 i32) unreachable)"#;
     let text = text_with("", imports).replace(PARTS[5].1, run).replace(PARTS[7].1, on_read);
-    for subject in on_all("any", &Module::from_bytes("m.wasm", wat(&text)).unwrap()) {
+    for subject in on_all("any", &Module::from_bytes("m.wasm", wat(&text), &Limits::default()).unwrap()) {
         let mut batch = one_record();
         subject.unwrap().instance().run(ExtensionKind::Sign, &mut batch).unwrap();
         assert_eq!((batch.status(0), batch.output(0)), (Ok(()), &[1, 0][..]), "absent, and nothing read");
@@ -444,7 +419,7 @@ fn the_extensions_name_is_shown_to_the_module_and_ends() {
     }
     for name in ["a\0b", &"a".repeat(64)] {
         for subject in on_all(name, &module) {
-            let error = subject.unwrap().program.instantiate().err().unwrap();
+            let error = subject.err().unwrap();
             assert!(matches!(error, EngineError::UnknownExtension(_)), "{error}");
         }
     }

@@ -36,7 +36,7 @@ pub(crate) use server::Server;
 /// The control plane's part of the signer's command line.
 #[derive(Args)]
 pub(crate) struct ControlArguments {
-    /// Serve the control plane in this folder of mode 0700, which is made if it is missing; see `signer ctl`
+    /// Serve `signer ctl` in this folder of mode 0700, which is made if it is missing, and remember there what is swapped
     #[arg(long, value_name = "DIR")]
     pub control: Option<PathBuf>,
 }

@@ -3,90 +3,100 @@
 use std::time::Instant;
 
 use cli::{Failure, Method};
-use extension_engine::{
-    Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, Runtime, Settings, compile,
-};
+use extension_engine::{Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Settings, compile};
 
-use crate::WorkOptions;
+use crate::assignment::{Assignment, Assignments, index};
 use crate::key::Key;
-use crate::stats::Stats;
+use crate::stats::Page;
+use std::sync::Arc;
 
 /// What made a signature.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin {
-    /// The runtime's number in the ring: from 1 in the order of [`Runtime::ALL`], 0 for none.
+    /// The runtime's number in the ring: from 1 in the order of [`extension_engine::Runtime::ALL`], 0 for none.
     pub runtime: u32,
     /// The first eight bytes of the module's SHA-256; 0 for none.
     pub module_id: u64,
-    /// Counts the modules that this worker has used: 1 for the first.
+    /// The last swap that this worker knows of; 1 before the first.
     pub generation: u32,
 }
 
+/// What a method gets that wants a key and doesn't sign with it.
+const NO_KEY: [u8; 32] = [1; 32];
+
+/// Makes extensions ready: on either of a worker's threads.
+#[derive(Clone)]
+pub(crate) struct Workshop {
+    pub key: Arc<Key>,
+    pub settings: Settings,
+    pub stats: Arc<Page>,
+}
+
 /// A method's program, and its instance while there is one.
-struct Extension {
+pub(crate) struct Extension {
+    assignment: Assignment,
     program: Box<dyn Program>,
     instance: Option<Box<dyn ExtensionEngine>>,
-    module_id: u64,
+}
+
+impl Workshop {
+    /// Compiles what `assignment` says, or fetches it from the cache, and makes an instance with the key in it.
+    ///
+    /// # Errors
+    /// The module is no good, or the runtime is not there.
+    pub fn make(&self, assignment: &Assignment) -> Result<Extension, EngineError> {
+        let started = Instant::now();
+        let replacement = assignment.replacement(&self.settings.limits)?;
+        let name = assignment.method.name();
+        let program = compile(assignment.runtime, name, replacement.as_ref(), &self.settings)?;
+        self.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
+        let mut extension = Extension { assignment: assignment.clone(), program, instance: None };
+        extension.instance = Some(self.instance(&extension)?);
+        Ok(extension)
+    }
+
+    /// A new instance, with the key in it if its method signs with one.
+    fn instance(&self, extension: &Extension) -> Result<Box<dyn ExtensionEngine>, EngineError> {
+        let started = Instant::now();
+        let mut instance = extension.program.instantiate()?;
+        // The key goes to those who sign with it, and to nobody else.
+        let key = if extension.assignment.method == Method::Null { &NO_KEY } else { self.key.bytes() };
+        instance.set_key(key)?;
+        self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
+        Ok(instance)
+    }
 }
 
 /// See the module.
-pub(crate) struct Engines<'a> {
-    extensions: Vec<Extension>,
-    key: &'a Key,
-    stats: &'a Stats,
-    runtime: Runtime,
+pub(crate) struct Engines {
+    workshop: Workshop,
+    /// In the order of [`Method::ALL`].
+    extensions: [Extension; 3],
     is_swapping: bool,
     /// The method whose module is the present one, when swapping.
     present: Option<Method>,
     generation: u32,
 }
 
-impl<'a> Engines<'a> {
-    /// Compiles every method's module and makes an instance of each with the key, so that a module that is no good is
-    /// refused before a record waits for it. Who swaps keeps none of these instances.
+impl Engines {
+    /// Makes every method ready, so that a module that is no good is refused before a record waits for it. Who swaps
+    /// keeps none of these instances.
     ///
     /// # Errors
     /// A module is no good, or the runtime is not there: bad input that names it.
-    pub fn start(options: &WorkOptions, key: &'a Key, stats: &'a Stats) -> Result<Self, Failure> {
-        let mut engines = Self {
-            extensions: Vec::new(),
-            key,
-            stats,
-            runtime: options.runtime,
-            is_swapping: options.is_swapping,
-            present: None,
-            generation: u32::from(!options.is_swapping),
+    pub fn start(workshop: Workshop, assignments: &Assignments, is_swapping: bool) -> Result<Self, Failure> {
+        let make = |assignment: &Assignment| {
+            let unfit = |error| Failure::bad_input(format_args!("extension {}: {error}", assignment.method));
+            let mut extension = workshop.make(assignment).map_err(unfit)?;
+            if is_swapping {
+                extension.instance = None;
+            }
+            Ok(extension)
         };
-        for method in Method::ALL {
-            let started = Instant::now();
-            let mut extension = engines.extension(method, options).map_err(Failure::bad_input)?;
-            engines.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
-            let unfit = |error| Failure::bad_input(format_args!("extension {method}: {error}"));
-            let instance = engines.instance(&*extension.program).map_err(unfit)?;
-            extension.instance = (!options.is_swapping).then_some(instance);
-            engines.extensions.push(extension);
-        }
-        Ok(engines)
-    }
-
-    fn extension(&self, method: Method, options: &WorkOptions) -> Result<Extension, EngineError> {
-        let path = options.modules.iter().find(|(name, _)| *name == method).map(|(_, path)| path);
-        let replacement = path.map(|path| Module::from_file(path)).transpose()?;
-        let program = compile(options.runtime, method.name(), replacement.as_ref(), &Settings::default())?;
-        let module_id = program.module().map_or(0, |module| {
-            self.stats.of(method).set_module(module.variant(), &module.sha256());
-            u64::from_be_bytes(module.sha256()[..8].try_into().unwrap_or_default())
-        });
-        Ok(Extension { program, instance: None, module_id })
-    }
-
-    /// A new instance, with the key in it.
-    fn instance(&self, program: &dyn Program) -> Result<Box<dyn ExtensionEngine>, EngineError> {
-        let started = Instant::now();
-        let mut instance = program.instantiate()?;
-        instance.set_key(self.key.bytes())?;
-        self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
-        Ok(instance)
+        let [ecdsa, schnorr, null] = &assignments.present;
+        let extensions = [make(ecdsa)?, make(schnorr)?, make(null)?];
+        let generation = if is_swapping { 0 } else { assignments.generation };
+        Ok(Self { workshop, extensions, is_swapping, present: None, generation })
     }
 
     /// Whether a change of method swaps the module.
@@ -96,24 +106,42 @@ impl<'a> Engines<'a> {
 
     /// What signs `method` now.
     pub fn origin(&self, method: Method) -> Origin {
-        let module_id = self.extensions[index(method)].module_id;
-        Origin { runtime: self.runtime as u32 + 1, module_id, generation: self.generation }
+        self.extensions[index(method)].assignment.origin(self.generation)
     }
 
-    /// Signs `batch`. An instance that fails is dropped, and the next call makes another one.
+    /// What messages call the module of `method`.
+    pub fn label(&self, method: Method) -> &str {
+        &self.extensions[index(method)].assignment.label
+    }
+
+    /// Puts `next` in its method's place, and returns what was there.
+    pub fn switch(&mut self, next: Extension) -> Extension {
+        self.generation = next.assignment.generation;
+        self.workshop.stats.swaps.add(1);
+        std::mem::replace(&mut self.extensions[index(next.assignment.method)], next)
+    }
+
+    /// Signs `batch`.
+    ///
+    /// An instance that has restored itself, after an error status, goes on. Another one takes the place of an
+    /// instance that trapped, missed its deadline or ran out of memory.
     ///
     /// # Errors
     /// The inner one: the extension failed the batch as a whole. The outer one: there is no instance to be had.
     pub fn sign(&mut self, method: Method, batch: &mut Batch) -> Result<Result<(), EngineError>, Failure> {
         self.swap_to(method);
-        let index = index(method);
-        let mut instance = match self.extensions[index].instance.take() {
+        let Self { workshop, extensions, .. } = self;
+        let extension = &mut extensions[index(method)];
+        let mut instance = match extension.instance.take() {
             Some(instance) => instance,
-            None => self.instance(&*self.extensions[index].program).map_err(Failure::environment)?,
+            None => workshop.instance(extension).map_err(Failure::environment)?,
         };
         let signed = instance.run(ExtensionKind::Sign, batch);
-        if signed.is_ok() {
-            self.extensions[index].instance = Some(instance);
+        if instance.is_usable() {
+            workshop.stats.restores.add(u64::from(signed.is_err()));
+            extension.instance = Some(instance);
+        } else {
+            workshop.stats.replacements.add(1);
         }
         Ok(signed)
     }
@@ -122,6 +150,7 @@ impl<'a> Engines<'a> {
     pub fn reset(&mut self, method: Method) {
         let extension = &mut self.extensions[index(method)];
         if extension.instance.as_mut().is_some_and(|instance| instance.reset().is_err()) {
+            self.workshop.stats.replacements.add(1);
             extension.instance = None;
         }
     }
@@ -131,14 +160,9 @@ impl<'a> Engines<'a> {
             for extension in &mut self.extensions {
                 extension.instance = None;
             }
-            self.stats.swaps.add(u64::from(self.present.is_some()));
+            self.workshop.stats.swaps.add(u64::from(self.present.is_some()));
             self.generation = self.generation.wrapping_add(1);
             self.present = Some(method);
         }
     }
-}
-
-/// Where a method's extension is in the order of [`Method::ALL`].
-fn index(method: Method) -> usize {
-    method as usize - 1
 }

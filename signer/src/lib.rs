@@ -19,18 +19,24 @@
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
-#[allow(dead_code, unused_imports, reason = "the supervisor comes next")]
+mod assignment;
 mod control;
 mod ctl;
 mod descriptors;
 mod engines;
+mod installer;
 mod key;
 mod keygen;
+mod known_answers;
 mod options;
+mod orders;
+mod overdue;
 mod pace;
+mod prepare;
 mod report;
 mod stats;
 pub mod status;
+mod store;
 mod supervisor;
 mod worker;
 
@@ -42,17 +48,21 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 pub use ctl::CtlOptions;
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
+pub use prepare::PrepareOptions;
 
 /// Does what the command line asked for.
 ///
 /// # Errors
 /// With an exit code and one line that says what went wrong, where, and what to do.
 pub fn run(options: Options) -> Result<Exit, Failure> {
+    // While we may still look at ourselves: it is forbidden next.
+    extension_engine::prepare_process();
     forbid_core_dumps()
         .map_err(|error| Failure::environment(format_args!("can't forbid core dumps: {error}")))?;
     match options {
         Options::Supervise(options) => supervisor::run(&options),
         Options::Work(options) => worker::run(&options),
+        Options::Prepare(options) => prepare::run(&options),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
         Options::Ctl(options) => ctl::run(&options),
         Options::PublicKey(source) => {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
 use cli::{Failure, Method};
-use extension_engine::Runtime;
+use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
-use crate::KeySource;
 use crate::control::ControlArguments;
 use crate::ctl::{CtlArguments, CtlOptions};
+use crate::{KeySource, PrepareOptions};
 
 /// What the signer is asked to do.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Options {
     Supervise(SupervisorOptions),
     /// Be a worker.
     Work(WorkerOptions),
+    /// Compile and test a module.
+    Prepare(PrepareOptions),
     /// Make a key in a new file.
     Keygen(PathBuf),
     /// Print the public key of a key.
@@ -76,6 +78,8 @@ pub struct WorkOptions {
     pub wait: WaitStrategy,
     /// How long an ended stream may go without moving before its end.
     pub stall_after: Duration,
+    /// What a module may use.
+    pub limits: Limits,
 }
 
 #[derive(Parser)]
@@ -120,6 +124,15 @@ enum Command {
         supervisor: i32,
         #[command(flatten)]
         work: WorkArguments,
+    },
+    #[command(hide = true)]
+    Prepare {
+        #[arg(long)]
+        control: RawFd,
+        #[arg(long)]
+        supervisor: i32,
+        #[arg(long)]
+        nice: bool,
     },
 }
 
@@ -197,6 +210,12 @@ impl Options {
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
+            Some(Command::Prepare { control, supervisor, nice }) => Self::Prepare(PrepareOptions {
+                control,
+                supervisor,
+                is_nice: nice,
+                limits: Limits::default(),
+            }),
             None => Self::Supervise(arguments.supervisor.check()?),
         })
     }
@@ -231,6 +250,7 @@ impl WorkArguments {
             batch,
             wait: self.wait,
             stall_after: self.stall,
+            limits: Limits::default(),
         })
     }
 }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use cli::Method;
 use serde::Serialize;
 
 use crate::SupervisorOptions;
-use crate::stats::Stats;
+use crate::assignment::{Assignment, Assignments, index};
+use crate::stats::Totals;
 
 /// What was signed, by all workers together. Times are in nanoseconds.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,10 @@ pub(crate) struct Report {
     sign_busy_ns: u64,
     batches: u64,
     swaps: u64,
+    /// Memories restored after an error status.
+    restores: u64,
+    /// Instances replaced after a trap, a missed deadline or a full heap.
+    replacements: u64,
     compile_ns: u64,
     instantiate_ns: u64,
     /// Those that records asked for.
@@ -32,8 +36,10 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 struct MethodReport {
     method: &'static str,
+    /// What runs it now, as the next two.
+    runtime: &'static str,
     /// None for runtime `native`, as the next.
-    variant: Option<&'static str>,
+    variant: Option<String>,
     module_sha256: Option<String>,
     signed: u64,
     failed: u64,
@@ -41,22 +47,29 @@ struct MethodReport {
 }
 
 impl Report {
-    /// Adds the workers' pages up.
-    pub fn new(options: &SupervisorOptions, worker_deaths: u64, pages: &[&Stats]) -> Self {
-        let total = |of: fn(&Stats) -> u64| pages.iter().map(|stats| of(stats)).sum();
-        let methods: Vec<_> = Method::ALL.iter().map(|method| MethodReport::new(*method, pages)).collect();
+    /// What `totals` of all workers amount to, with what serves now.
+    pub fn new(
+        options: &SupervisorOptions,
+        assignments: &Assignments,
+        worker_deaths: u64,
+        totals: &Totals,
+    ) -> Self {
+        let methods: Vec<_> =
+            assignments.present.iter().map(|assignment| MethodReport::new(assignment, totals)).collect();
         Self {
             runtime: options.work.runtime.name(),
             is_swapping: options.work.is_swapping,
             workers: options.workers,
             worker_deaths,
-            signed: total(Stats::signed),
-            failed: total(Stats::failed),
+            signed: totals.signed(),
+            failed: totals.failed(),
             sign_busy_ns: methods.iter().map(|method| method.sign_busy_ns).sum(),
-            batches: total(|stats| stats.batches.get()),
-            swaps: total(|stats| stats.swaps.get()),
-            compile_ns: total(|stats| stats.compile_ns.get()),
-            instantiate_ns: total(|stats| stats.instantiate_ns.get()),
+            batches: totals.batches,
+            swaps: totals.swaps,
+            restores: totals.restores,
+            replacements: totals.replacements,
+            compile_ns: totals.compile_ns,
+            instantiate_ns: totals.instantiate_ns,
             methods: methods.into_iter().filter(|method| method.signed + method.failed > 0).collect(),
         }
     }
@@ -74,16 +87,17 @@ impl Report {
 }
 
 impl MethodReport {
-    fn new(method: Method, pages: &[&Stats]) -> Self {
-        let pages = || pages.iter().map(|stats| stats.of(method));
-        let (variant, module_sha256) = pages().find_map(|stats| stats.module()).unzip();
+    fn new(assignment: &Assignment, totals: &Totals) -> Self {
+        let totals = &totals.methods[index(assignment.method)];
+        let said = |text: &String| (!text.is_empty()).then(|| text.clone());
         Self {
-            method: method.name(),
-            variant: variant.map(|variant| variant.name()),
-            module_sha256,
-            signed: pages().map(|stats| stats.signed.get()).sum(),
-            failed: pages().map(|stats| stats.failed.get()).sum(),
-            sign_busy_ns: pages().map(|stats| stats.busy_ns.get()).sum(),
+            method: assignment.method.name(),
+            runtime: assignment.runtime.name(),
+            variant: said(&assignment.variant),
+            module_sha256: said(&assignment.sha256),
+            signed: totals.signed,
+            failed: totals.failed,
+            sign_busy_ns: totals.busy_ns,
         }
     }
 }

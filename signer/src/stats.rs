@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::iter::Sum;
+use std::ops::{Add, Deref};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cli::Method;
-use extension_engine::Variant;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
@@ -24,6 +24,10 @@ pub(crate) struct Stats {
     pub claimed_end: Counter,
     /// Modules swapped for another one.
     pub swaps: Counter,
+    /// Memories restored from their backup, after an error status.
+    pub restores: Counter,
+    /// Instances replaced: after a trap, a missed deadline, or a full heap.
+    pub replacements: Counter,
     /// Time in compilation, in nanoseconds.
     pub compile_ns: Counter,
     /// Time in instantiation, the key's installation included, in nanoseconds.
@@ -43,26 +47,6 @@ pub(crate) struct MethodStats {
     pub failed: Counter,
     /// Time in the engine, in nanoseconds.
     pub busy_ns: Counter,
-    /// 1 for a module of variant base, 2 for wide, 0 for none.
-    variant: Counter,
-    /// The module's SHA-256, in big-endian words.
-    sha256: [Counter; 4],
-}
-
-impl MethodStats {
-    /// Notes which module signs.
-    pub fn set_module(&self, variant: Variant, sha256: &[u8; 32]) {
-        for (counter, word) in self.sha256.iter().zip(sha256.as_chunks::<8>().0) {
-            counter.set(u64::from_be_bytes(*word));
-        }
-        self.variant.set(variant as u64 + 1);
-    }
-
-    /// The module that signs, if there is one: its variant, and its SHA-256 in hexadecimal digits.
-    pub fn module(&self) -> Option<(Variant, String)> {
-        let variant = Variant::ALL.into_iter().find(|variant| *variant as u64 + 1 == self.variant.get())?;
-        Some((variant, self.sha256.iter().map(|word| format!("{:016x}", word.get())).collect()))
-    }
 }
 
 /// A number that one process writes and another reads.
@@ -79,11 +63,6 @@ impl Counter {
     /// Adds to it.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// Sets it.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
     }
 
     /// Raises it to `least`, if it is lower.
@@ -106,6 +85,90 @@ impl Stats {
     /// Records answered without one.
     pub fn failed(&self) -> u64 {
         self.unknown.get() + self.methods.iter().map(|method| method.failed.get()).sum::<u64>()
+    }
+
+    /// What it says now.
+    pub fn totals(&self) -> Totals {
+        let method = |method: &MethodStats| MethodTotals {
+            signed: method.signed.get(),
+            failed: method.failed.get(),
+            busy_ns: method.busy_ns.get(),
+        };
+        let [ecdsa, schnorr, null] = &self.methods;
+        Totals {
+            batches: self.batches.get(),
+            swaps: self.swaps.get(),
+            restores: self.restores.get(),
+            replacements: self.replacements.get(),
+            compile_ns: self.compile_ns.get(),
+            instantiate_ns: self.instantiate_ns.get(),
+            unknown: self.unknown.get(),
+            methods: [method(ecdsa), method(schnorr), method(null)],
+        }
+    }
+}
+
+/// What several pages say, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub batches: u64,
+    pub swaps: u64,
+    pub restores: u64,
+    pub replacements: u64,
+    pub compile_ns: u64,
+    pub instantiate_ns: u64,
+    pub unknown: u64,
+    pub methods: [MethodTotals; Method::ALL.len()],
+}
+
+/// As [`Totals`], for a method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MethodTotals {
+    pub signed: u64,
+    pub failed: u64,
+    pub busy_ns: u64,
+}
+
+impl Totals {
+    /// Records answered with a signature.
+    pub fn signed(&self) -> u64 {
+        self.methods.iter().map(|method| method.signed).sum()
+    }
+
+    /// Records answered without one.
+    pub fn failed(&self) -> u64 {
+        self.unknown + self.methods.iter().map(|method| method.failed).sum::<u64>()
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let method = |i: usize| {
+            let (one, other) = (&self.methods[i], &other.methods[i]);
+            MethodTotals {
+                signed: one.signed + other.signed,
+                failed: one.failed + other.failed,
+                busy_ns: one.busy_ns + other.busy_ns,
+            }
+        };
+        Self {
+            batches: self.batches + other.batches,
+            swaps: self.swaps + other.swaps,
+            restores: self.restores + other.restores,
+            replacements: self.replacements + other.replacements,
+            compile_ns: self.compile_ns + other.compile_ns,
+            instantiate_ns: self.instantiate_ns + other.instantiate_ns,
+            unknown: self.unknown + other.unknown,
+            methods: [method(0), method(1), method(2)],
+        }
+    }
+}
+
+impl Sum for Totals {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
     }
 }
 
@@ -171,10 +234,7 @@ mod tests {
         workers.unknown.add(1);
         workers.claimed_end.raise(9);
         workers.claimed_end.raise(4);
-        workers.of(Method::Schnorr).set_module(Variant::Wide, &[0xA5; 32]);
         let stats = (supervisors.signed(), supervisors.failed(), supervisors.claimed_end.get());
         assert_eq!(stats, (3, 3, 9));
-        assert_eq!(supervisors.of(Method::Schnorr).module(), Some((Variant::Wide, "a5".repeat(32))));
-        assert_eq!(supervisors.of(Method::Ecdsa).module(), None);
     }
 }

@@ -1,34 +1,47 @@
-//! The supervisor: starts workers, starts those again that die, and ends when they have signed everything.
+//! The supervisor: starts workers, starts those again that die, changes what they sign with while they sign, and ends
+//! when they have signed everything.
 //!
-//! One thread. It sleeps until a worker's socket ends, which is how it learns that the worker is gone, a signal
-//! arrives, or it is time to start somebody again.
+//! One thread. It sleeps until a worker says something or its socket ends, which is how it learns that the worker is
+//! gone, an operator asks for something, a signal arrives, or a time has come.
+
+mod answers;
+mod change;
+mod seat;
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cli::{Exit, Failure};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::PollFlags;
+use rustix::event::{PollFd, Timespec, poll};
+use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+use crate::SupervisorOptions;
+use crate::assignment::{Assignments, unix_ms};
+use crate::control::api::Event;
+use crate::control::{Directory, Server};
 use crate::key::Key;
+use crate::orders::Word;
+use crate::overdue;
+use crate::prepare::Preparation;
 use crate::report::Report;
-use crate::stats::{Page, Stats};
-use crate::{SupervisorOptions, descriptors};
+use crate::stats::Totals;
+use crate::store::Store;
+use change::Change;
+use seat::{Heard, Seat, State, Worker};
 
 /// After this many deaths in a row, in all of which the worker got nowhere, there is no point in another start.
 const DEATHS_MAX: u32 = 10;
-
-/// The first and the longest wait before a worker that got nowhere is started again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// How long a worker that was told to stop may take over its batch.
 const GRACE: Duration = Duration::from_secs(3);
@@ -40,93 +53,162 @@ pub(crate) fn run(options: &SupervisorOptions) -> Result<Exit, Failure> {
     let report =
         options.report.as_ref().map(|path| Ok((path, File::create(path).map_err(|e| cant_write(path, &e))?)));
     let report = report.transpose()?;
-    let mut supervisor = Supervisor::new(options, &key).map_err(Failure::environment)?;
-    let outcome = supervisor.supervise();
+    let directory = options.control.as_deref().map(Directory::claim).transpose()?;
+    let store = options.control.as_deref().map(open_store).transpose()?;
+    let assignments = first_assignments(options, store.as_ref())?;
+    let control = directory.map(|directory| Server::start(&directory, &options.work.limits)).transpose()?;
+    let mut supervisor =
+        Supervisor::new(options, key, assignments, control, store).map_err(Failure::environment)?;
+    let outcome = supervisor.try_modules().and_then(|()| supervisor.supervise());
     if let Some((path, file)) = report {
         supervisor.report().write(file).map_err(|error| cant_write(path, &error))?;
     }
     outcome
 }
 
-fn cant_write(path: &std::path::Path, error: &io::Error) -> Failure {
+fn cant_write(path: &Path, error: &io::Error) -> Failure {
     Failure::environment(format_args!("report {}: {error}", path.display()))
+}
+
+fn open_store(directory: &Path) -> Result<Store, Failure> {
+    Store::open(directory).map_err(|error| {
+        Failure::environment(format_args!("control directory {}: {error}", directory.display()))
+    })
+}
+
+/// What the command line asks for, but for methods that were swapped under this control directory before.
+fn first_assignments(options: &SupervisorOptions, store: Option<&Store>) -> Result<Assignments, Failure> {
+    let work = &options.work;
+    let mut all = Assignments::from_arguments(work.runtime, &work.modules, &work.limits)?;
+    let Some((store, directory)) = store.zip(options.control.as_ref()) else { return Ok(all) };
+    let unusable = |why: &dyn std::fmt::Display| {
+        Failure::environment(format_args!(
+            "control directory {}: what was committed there is of no use: {why}; remove generation.json to go without",
+            directory.display()
+        ))
+    };
+    if let Some(committed) = store.load().map_err(|error| unusable(&error))? {
+        all.take_over(committed).map_err(|error| unusable(&error))?;
+        for assignment in all.present.iter().filter(|assignment| assignment.generation > 1) {
+            say(&format!(
+                "{} is signed by {} on {}, generation {}, as committed in {}",
+                assignment.method,
+                assignment.label,
+                assignment.runtime,
+                assignment.generation,
+                directory.display()
+            ));
+        }
+    }
+    Ok(all)
+}
+
+/// A closed standard error must not stop the signing.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "signer: {line}");
 }
 
 struct Supervisor<'a> {
     options: &'a SupervisorOptions,
-    key: &'a Key,
+    /// What the workers are started with: the limits may have been changed.
+    work: crate::WorkOptions,
+    key: Key,
+    assignments: Assignments,
     seats: Vec<Seat>,
-    deaths: u64,
+    control: Option<Server>,
+    store: Option<Store>,
+    change: Option<Change>,
+    started: Instant,
     /// Set by a signal, which also makes `signals` readable.
     stop: Arc<AtomicBool>,
     signals: UnixStream,
-    /// Why everybody is told to stop, and when those who don't are killed.
-    ending: Option<(Failure, Instant)>,
+    ending: Option<Ending>,
 }
 
-/// The place of one worker, which one process after another may take.
-struct Seat {
-    page: Page,
-    state: State,
-    /// What its workers had achieved at the last death.
-    progress: Progress,
-    /// Deaths in a row without any.
-    fruitless_deaths: u32,
-}
-
-/// Records answered, and how far into the ring claims have got: a record that kills its worker again and again is
-/// given up in the end, and the next one is progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Progress {
-    answered: u64,
-    claimed_end: u64,
-}
-
-enum State {
-    Running(Worker),
-    /// To be started then.
-    Due(Instant),
-    /// Has answered all there was, or was told to stop.
-    Ended,
-}
-
-struct Worker {
-    child: Child,
-    control: UnixStream,
-    /// What it says before it ends early.
-    last_words: Vec<u8>,
+/// Everybody is told to stop.
+struct Ending {
+    /// Why, unless it was an operator's wish.
+    failure: Option<Failure>,
+    /// When those who don't stop are killed.
+    at: Instant,
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(options: &'a SupervisorOptions, key: &'a Key) -> io::Result<Self> {
+    fn new(
+        options: &'a SupervisorOptions,
+        key: Key,
+        assignments: Assignments,
+        control: Option<Server>,
+        store: Option<Store>,
+    ) -> io::Result<Self> {
         // The flag first: who finds the socket readable finds the flag set.
         let stop = cli::stop_on_signals()?;
         let (signals, waker) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM] {
             pipe::register(signal, waker.try_clone()?)?;
         }
-        let seat = |_| {
-            let state = State::Due(Instant::now());
-            Ok(Seat { page: Page::new()?, state, progress: Progress::default(), fruitless_deaths: 0 })
-        };
-        let seats = (0..options.workers).map(seat).collect::<io::Result<_>>()?;
-        Ok(Self { options, key, seats, deaths: 0, stop, signals, ending: None })
+        let seats = (0..options.workers).map(|_| Seat::new()).collect::<io::Result<_>>()?;
+        Ok(Self {
+            options,
+            work: options.work.clone(),
+            key,
+            assignments,
+            seats,
+            control,
+            store,
+            change: None,
+            started: Instant::now(),
+            stop,
+            signals,
+            ending: None,
+        })
+    }
+
+    /// Has the modules tried that are not our own, each in a process that it can hurt, before a worker runs them.
+    fn try_modules(&self) -> Result<(), Failure> {
+        for assignment in self.assignments.present.iter().filter(|assignment| assignment.path.is_some()) {
+            let mut preparation =
+                Preparation::start(assignment, &self.work, false).map_err(Failure::environment)?;
+            loop {
+                let sockets = [preparation.socket(), &self.signals];
+                let mut polled =
+                    sockets.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
+                // A signal may interrupt it; whatever the reason, what follows looks at both.
+                let _ = poll(&mut polled, None);
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(Failure::failed("interrupted"));
+                }
+                if polled[0].revents().is_empty() {
+                    continue;
+                }
+                if let Some(outcome) = preparation.hear() {
+                    outcome.map_err(|why| {
+                        Failure::bad_input(format_args!("extension {}: {why}", assignment.method))
+                    })?;
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn supervise(&mut self) -> Result<Exit, Failure> {
         loop {
             self.start_who_is_due();
-            if self.seats.iter().all(|seat| matches!(seat.state, State::Ended)) {
+            self.further_change();
+            if self.is_over() {
                 break;
             }
             self.sleep();
             self.listen();
+            self.heed_requests();
             self.heed_time_and_signals();
         }
-        let total = |of: fn(&Stats) -> u64| self.seats.iter().map(|seat| of(&seat.page)).sum::<u64>();
-        let (signed, failed) = (total(Stats::signed), total(Stats::failed));
-        match self.ending.take() {
-            Some((failure, _)) => Err(failure),
+        self.abandon_change("the signer has ended");
+        let totals = self.totals();
+        let (signed, failed) = (totals.signed(), totals.failed());
+        match self.ending.take().and_then(|ending| ending.failure) {
+            Some(failure) => Err(failure),
             None if failed > 0 => Err(Failure::failed(format_args!(
                 "{failed} of {} records could not be signed",
                 signed + failed
@@ -135,11 +217,18 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Whether everybody is gone, and nobody is to come.
+    fn is_over(&self) -> bool {
+        self.seats.iter().all(|seat| matches!(seat.state, State::Ended))
+            && !self.change.as_ref().is_some_and(Change::is_handing_over)
+    }
+
     fn start_who_is_due(&mut self) {
         let now = Instant::now();
         for number in 0..self.seats.len() {
             if matches!(self.seats[number].state, State::Due(time) if time <= now) {
-                match self.start(&self.seats[number].page) {
+                match Worker::start(&self.work, &self.key, &self.assignments, Some(&self.seats[number].page))
+                {
                     Ok(worker) => self.seats[number].state = State::Running(worker),
                     Err(error) => {
                         self.seats[number].state = State::Ended;
@@ -150,37 +239,20 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Executes this very program again, and hands it one end of a socket, with the key in it.
-    fn start(&self, page: &Page) -> io::Result<Worker> {
-        let (mut control, theirs) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("signer").arg("worker").args(self.options.work.to_arguments());
-        command.args(["--supervisor", &std::process::id().to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        descriptors::hand_on(&mut command, "--control", theirs.into());
-        descriptors::hand_on(&mut command, "--stats", page.descriptor()?);
-        let child = command.spawn()?;
-        // With our copy of the worker's end, so that there is an end when it dies.
-        drop(command);
-        // If it is dead already, its socket says so.
-        let _ = control.write_all(self.key.bytes());
-        Ok(Worker { child, control, last_words: Vec::new() })
-    }
-
-    /// Sleeps until a worker says something or dies, a signal arrives, or a time has come.
+    /// Sleeps until somebody says something or dies, a signal arrives, or a time has come.
     fn sleep(&self) {
-        let workers = self.seats.iter().filter_map(|seat| match &seat.state {
-            State::Running(worker) => Some(&worker.control),
-            _ => None,
-        });
-        let sockets = workers.chain([&self.signals]);
+        let workers = self.seats.iter().flat_map(|seat| seat.worker().into_iter().chain(&seat.standby));
+        let sockets = workers.map(Worker::control).chain([&self.signals]);
+        let sockets = sockets.chain(self.change.as_ref().and_then(Change::socket)).map(AsFd::as_fd);
+        let sockets = sockets.chain(self.control.as_ref().map(AsFd::as_fd));
         let mut polled: Vec<_> =
-            sockets.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)).collect();
+            sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
         let due = self.seats.iter().filter_map(|seat| match seat.state {
             State::Due(time) => Some(time),
             _ => None,
         });
-        let next = due.chain(self.ending.iter().map(|(_, time)| *time)).min();
+        let ending = self.ending.iter().map(|ending| ending.at);
+        let next = due.chain(ending).chain(self.change.as_ref().and_then(Change::deadline)).min();
         let timeout = next.and_then(|time| {
             // A ms more, so that the time has come when we wake.
             Timespec::try_from(time.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).ok()
@@ -192,63 +264,94 @@ impl<'a> Supervisor<'a> {
     /// Hears the workers out, and sees to those who are gone.
     fn listen(&mut self) {
         for number in 0..self.seats.len() {
-            let State::Running(worker) = &mut self.seats[number].state else { continue };
-            if worker.has_ended() {
-                let (words, pid) =
-                    (String::from_utf8_lossy(&worker.last_words).into_owned(), worker.child.id());
-                match worker.child.wait() {
-                    Ok(status) => self.see_off(number, pid, status, words),
-                    Err(error) => {
-                        self.seats[number].state = State::Ended;
-                        self.end(Failure::environment(format_args!(
-                            "can't wait for worker {number}: {error}"
-                        )));
+            if let Some(worker) = self.seats[number].worker_mut() {
+                match worker.listen() {
+                    Heard::Words(words) => words.into_iter().for_each(|word| self.heed(number, word)),
+                    Heard::End(words) => self.see_off(number, words),
+                }
+            }
+            if let Some(worker) = &mut self.seats[number].standby {
+                match worker.listen() {
+                    Heard::Words(words) => {
+                        worker.is_ready |= words.contains(&Word::Ready);
                     }
+                    Heard::End(words) => self.lose_standby(number, words),
                 }
             }
         }
     }
 
-    /// Decides what follows from a worker's end.
-    fn see_off(&mut self, number: usize, pid: u32, status: ExitStatus, words: String) {
-        self.seats[number].state = State::Ended;
+    fn heed(&mut self, number: usize, word: Word) {
+        let Some(worker) = self.seats[number].worker_mut() else { return };
+        match word {
+            Word::Ready => {
+                worker.is_ready = true;
+                let pid = worker.child.id();
+                self.tell("worker-started", Some(number), format!("worker {number} (pid {pid}) is ready"));
+            }
+            Word::Installed(generation) => worker.installed = generation,
+            Word::NotInstalled { generation, why } => self.refuse_install(number, generation, &why),
+            Word::Switched(generation) => worker.generation = generation,
+            Word::Warning(text) => {
+                let text = format!("worker {number}: {text}");
+                say(&text);
+                self.tell("warning", Some(number), text);
+            }
+        }
+    }
+
+    /// Takes leave of a worker that is gone, and decides what follows from it.
+    fn see_off(&mut self, number: usize, words: String) {
+        let State::Running(worker) = std::mem::replace(&mut self.seats[number].state, State::Ended) else {
+            return;
+        };
+        let pid = worker.child.id();
+        let status = match worker.reap() {
+            Ok(status) => status,
+            Err(error) => {
+                return self
+                    .end(Failure::environment(format_args!("can't wait for worker {number}: {error}")));
+            }
+        };
+        let name = format!("worker {number} (pid {pid})");
         let words = match words.is_empty() {
-            true => format!("worker {number} (pid {pid}) {}", manner(status)),
+            true => format!("{name} {}", manner(status)),
             false => words,
         };
         match status.code() {
             Some(0) => {}
             Some(2) => self.end(Failure::bad_input(words)),
             Some(3) => self.end(Failure::environment(words)),
-            _ if self.ending.is_some() => {}
-            _ => self.start_again(number, pid, status),
+            _ if self.ending.is_some() || self.change.as_ref().is_some_and(Change::is_handing_over) => {}
+            Some(overdue::EXIT_CODE) => self.start_again(number, &format!("{name} {words}")),
+            _ => self.start_again(number, &format!("{name} {}", manner(status))),
         }
     }
 
-    fn start_again(&mut self, number: usize, pid: u32, status: ExitStatus) {
-        self.deaths += 1;
+    fn start_again(&mut self, number: usize, death: &str) {
         let seat = &mut self.seats[number];
-        let progress = Progress::of(&seat.page);
-        seat.fruitless_deaths = if progress == seat.progress { seat.fruitless_deaths + 1 } else { 0 };
-        seat.progress = progress;
-        let death = format!("worker {number} (pid {pid}) {}", manner(status));
+        let wait = seat.note_death(death);
         if seat.fruitless_deaths >= DEATHS_MAX {
             return self.end(Failure::environment(format_args!(
                 "{death}; {DEATHS_MAX} in a row got nowhere, so it is given up"
             )));
         }
-        let wait = backoff(seat.fruitless_deaths);
         seat.state = State::Due(Instant::now() + wait);
-        // A closed standard error must not stop the signing.
-        let _ = writeln!(io::stderr(), "signer: {death}; starting another one");
+        say(&format!("{death}; starting another one"));
+        self.tell("worker-died", Some(number), death.to_owned());
     }
 
     /// Tells everybody to stop. The first reason is the one that counts.
     fn end(&mut self, failure: Failure) {
+        self.stop_all(Some(failure));
+    }
+
+    fn stop_all(&mut self, failure: Option<Failure>) {
         if self.ending.is_some() {
             return;
         }
-        self.ending = Some((failure, Instant::now() + GRACE));
+        self.ending = Some(Ending { failure, at: Instant::now() + GRACE });
+        self.abandon_change("the signer ends");
         for seat in &mut self.seats {
             match &seat.state {
                 State::Running(worker) => worker.terminate(),
@@ -259,12 +362,13 @@ impl<'a> Supervisor<'a> {
     }
 
     fn heed_time_and_signals(&mut self) {
-        if self.stop.load(Ordering::Relaxed) && self.ending.is_none() {
+        if self.stop.load(Ordering::Relaxed) && self.ending.as_ref().is_none_or(|e| e.failure.is_none()) {
             let mut byte = [0];
             let _ = self.signals.read(&mut byte);
+            self.ending = None;
             self.end(Failure::failed("interrupted"));
         }
-        if self.ending.as_ref().is_some_and(|(_, time)| *time <= Instant::now()) {
+        if self.ending.as_ref().is_some_and(|ending| ending.at <= Instant::now()) {
             for seat in &mut self.seats {
                 if let State::Running(worker) = &mut seat.state {
                     // If it is dead already, its socket says so.
@@ -274,58 +378,29 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    fn totals(&self) -> Totals {
+        self.seats.iter().map(Seat::totals).sum()
+    }
+
+    fn deaths(&self) -> u64 {
+        self.seats.iter().map(|seat| seat.deaths).sum()
+    }
+
     fn report(&self) -> Report {
-        let pages: Vec<&Stats> = self.seats.iter().map(|seat| &*seat.page).collect();
-        Report::new(self.options, self.deaths, &pages)
+        Report::new(self.options, &self.assignments, self.deaths(), &self.totals())
     }
-}
 
-impl Worker {
-    /// Takes in what the worker says, if anything; true at the end of its socket.
-    fn has_ended(&mut self) -> bool {
-        const WORDS_MAX: usize = 4096;
-        let mut polled = [PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !matches!(poll(&mut polled, Some(&now)), Ok(1)) {
-            return false;
+    /// Tells whoever watches.
+    fn tell(&self, kind: &'static str, worker: Option<usize>, text: String) {
+        if let Some(control) = &self.control {
+            let worker = worker.map(|number| number as u32);
+            control.publish(Event { unix_ms: unix_ms(), kind, worker, method: None, generation: None, text });
         }
-        let mut words = [0; 512];
-        match self.control.read(&mut words) {
-            Ok(0) => true,
-            Ok(len) => {
-                let room = WORDS_MAX - self.last_words.len();
-                self.last_words.extend_from_slice(&words[..len.min(room)]);
-                false
-            }
-            Err(error) => error.kind() != ErrorKind::Interrupted,
-        }
-    }
-
-    fn terminate(&self) {
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            // If it is dead already, its socket says so. Its id is its own until we have waited for it.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-    }
-}
-
-impl Progress {
-    fn of(stats: &Stats) -> Self {
-        Self { answered: stats.signed() + stats.failed(), claimed_end: stats.claimed_end.get() }
-    }
-}
-
-/// How long to wait after so many deaths in a row without progress.
-fn backoff(fruitless_deaths: u32) -> Duration {
-    let (first, longest) = BACKOFF;
-    match fruitless_deaths {
-        0 => Duration::ZERO,
-        deaths => (first * (1 << (deaths - 1).min(16))).min(longest),
     }
 }
 
 /// How a process died, in words.
-fn manner(status: ExitStatus) -> String {
+pub(crate) fn manner(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => match Signal::from_named_raw(signal) {
             Some(named) => format!("was killed by signal {signal} ({named:?})"),
@@ -339,12 +414,6 @@ fn manner(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_worker_that_got_somewhere_is_started_at_once_and_others_ever_later_up_to_a_second() {
-        let waits = [0, 1, 2, 3, 7, 8, 10, u32::MAX].map(|deaths| backoff(deaths).as_millis());
-        assert_eq!(waits, [0, 10, 20, 40, 640, 1000, 1000, 1000]);
-    }
 
     #[test]
     fn a_death_is_told_in_words() {

@@ -1,5 +1,5 @@
-//! A worker: claims records, runs them through an engine, answers them in place. One thread, no allocation per
-//! record.
+//! A worker: claims records, runs them through an engine, answers them in place. One thread does that, without an
+//! allocation per record; a second one makes other modules ready (see [`crate::installer`]).
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -9,17 +9,20 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use cli::{Exit, Failure, Method};
-use extension_engine::Batch;
+use extension_engine::{Batch, Settings};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::set_name;
 use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, now_ns};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::engines::{Engines, Origin};
+use crate::engines::{Engines, Origin, Workshop};
+use crate::installer::{self, Shared};
 use crate::key::Key;
+use crate::orders::{self, Mouth, Order, Orders, Word};
+use crate::overdue;
 use crate::pace::Pace;
-use crate::stats::{Page, Stats};
+use crate::stats::Page;
 use crate::{WorkOptions, WorkerOptions, descriptors, status};
 
 /// What a batch may hold of messages and signatures, in bytes.
@@ -33,7 +36,7 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
     })?;
     let result = Key::receive(&control)
         .map_err(Failure::environment)
-        .and_then(|key| sign(&options.work, &key, &stats));
+        .and_then(|key| sign(&options.work, key, stats, &control));
     result.or_else(|failure| {
         // Without a supervisor there is nobody to tell.
         let _ = control.write_all(failure.message.as_bytes());
@@ -51,6 +54,7 @@ fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page
     let control = UnixStream::from(descriptors::take(options.control)?);
     let stats = Page::map(descriptors::take(options.stats)?)?;
     shmem_layout::report_faults_to(control.as_raw_fd());
+    overdue::report_to(control.as_raw_fd());
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if Pid::as_raw(getppid()) != options.supervisor {
         return Err(io::Error::other("its supervisor is gone"));
@@ -69,24 +73,44 @@ fn waiting(options: &WorkOptions) -> io::Result<Waiting> {
     Ok(waiting)
 }
 
-fn sign(options: &WorkOptions, key: &Key, stats: &Stats) -> Result<Exit, Failure> {
+fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> Result<Exit, Failure> {
     let waiting = waiting(options)
         .map_err(|error| Failure::environment(format_args!("can't handle signals: {error}")))?;
+    let (mut orders, mouth) = tongues(control).map_err(Failure::environment)?;
+    let Order::Start { assignments, standby } = orders.next().map_err(Failure::environment)? else {
+        return Err(Failure::environment("it was told to begin before it was told with what"));
+    };
     let unusable = |error: &dyn Display| unusable(&options.ring, error);
     let ring = shmem_layout::attach(&options.ring).map_err(|error| unusable(&error))?;
     let lens @ (message_len, signature_len) =
         (ring.spec().message_capacity as usize, ring.spec().signature_capacity as usize);
     let records_max = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
+    let batch = new_batch(records_max, lens)?;
+    let settings = Settings { limits: options.limits.clone() };
+    let workshop = Workshop { key: key.into(), settings, stats: stats.into() };
+    let engines = Engines::start(workshop.clone(), &assignments, options.is_swapping)?;
+    let signer = ring.join_signer().map_err(|error| unusable(&error))?;
+    let (mouth, shared) = (Arc::new(mouth), Arc::new(Shared::new(engines)));
+    mouth.say(&Word::Ready);
+    while standby && !matches!(orders.next().map_err(Failure::environment)?, Order::Go) {}
+    installer::start(orders, Arc::clone(&mouth), workshop.clone(), Arc::clone(&shared))
+        .map_err(|error| Failure::environment(format_args!("can't start a thread: {error}")))?;
     let mut worker = Worker {
         ring: &options.ring,
         lens,
-        batch: new_batch(records_max, lens)?,
+        batch,
         in_batch: Vec::with_capacity(records_max),
-        engines: Engines::start(options, key, stats)?,
-        signer: ring.join_signer().map_err(|error| unusable(&error))?,
-        stats,
+        signer,
+        stats: workshop.stats,
+        mouth,
     };
-    worker.run(records_max, &waiting)
+    worker.run(&shared, records_max, &waiting)
+}
+
+/// What is heard and said on `control`.
+fn tongues(control: &UnixStream) -> io::Result<(Orders, Mouth)> {
+    orders::bound_writes(control)?;
+    Ok((Orders::from(control)?, Mouth::of(control)?))
 }
 
 fn unusable(ring: &RingPath, error: &dyn Display) -> Failure {
@@ -117,15 +141,15 @@ struct Worker<'a> {
     /// Bytes that the ring has for a message, and for a signature.
     lens: (usize, usize),
     signer: Signer,
-    engines: Engines<'a>,
-    stats: &'a Stats,
+    stats: Arc<Page>,
+    mouth: Arc<Mouth>,
     batch: Batch,
     /// The claims of the records in `batch`.
     in_batch: Vec<Claim>,
 }
 
 impl Worker<'_> {
-    fn run(&mut self, records_max: usize, waiting: &Waiting) -> Result<Exit, Failure> {
+    fn run(&mut self, shared: &Shared, records_max: usize, waiting: &Waiting) -> Result<Exit, Failure> {
         let mut pace = Pace::new(records_max);
         let mut claims = Vec::with_capacity(records_max);
         let mut jobs = Vec::with_capacity(records_max);
@@ -139,19 +163,27 @@ impl Worker<'_> {
             let claimed_ns = now_ns();
             let count = claims.len();
             jobs.extend(claims.drain(..).map(|claim| Job::read(&self.signer, claim)));
-            self.work_off(&mut jobs, claimed_ns)?;
+            let mut engines = shared.engines();
+            self.work_off(&mut engines, &mut jobs, claimed_ns)?;
+            shared.switch_if_posted(&mut engines);
+            drop(engines);
             pace.note(count, now_ns() - claimed_ns);
         }
         Ok(Exit::Failed)
     }
 
     /// Signs and answers `jobs`, those of one method at once. Who swaps keeps to the ring's order, and swaps.
-    fn work_off(&mut self, jobs: &mut Vec<Job>, claimed_ns: u64) -> Result<(), Failure> {
+    fn work_off(
+        &mut self,
+        engines: &mut Engines,
+        jobs: &mut Vec<Job>,
+        claimed_ns: u64,
+    ) -> Result<(), Failure> {
         self.stats.batches.add(1);
         if let Some(last) = jobs.last() {
             self.stats.claimed_end.raise(last.claim.sequence() + 1);
         }
-        if !self.engines.is_swapping() {
+        if !engines.is_swapping() {
             jobs.sort_unstable_by_key(|job| (job.method, job.claim.sequence()));
         }
         let mut jobs = jobs.drain(..).peekable();
@@ -162,7 +194,7 @@ impl Worker<'_> {
                 self.take(job)?;
             }
             match Method::from_raw(method) {
-                Some(method) => self.sign(method, claimed_ns)?,
+                Some(method) => self.sign(engines, method, claimed_ns)?,
                 None => self.refuse(claimed_ns),
             }
             self.batch.clear();
@@ -180,32 +212,44 @@ impl Worker<'_> {
     }
 
     /// Signs the batch and answers its records.
-    fn sign(&mut self, method: Method, claimed_ns: u64) -> Result<(), Failure> {
-        let stats = self.stats.of(method);
+    fn sign(&mut self, engines: &mut Engines, method: Method, claimed_ns: u64) -> Result<(), Failure> {
         let started_ns = now_ns();
-        let signed = self.engines.sign(method, &mut self.batch)?;
+        let signed = engines.sign(method, &mut self.batch)?;
         let signed_ns = now_ns();
-        if signed.is_err() && self.in_batch.len() > 1 {
-            stats.busy_ns.add(signed_ns - started_ns);
-            return self.sign_one_by_one(method, claimed_ns);
+        if let Err(error) = &signed {
+            let (count, label) = (self.in_batch.len(), engines.label(method));
+            self.mouth.warn(|| format!("module {label} failed {count} records of {method}: {error}"));
+            if count > 1 {
+                self.stats.of(method).busy_ns.add(signed_ns - started_ns);
+                return self.sign_one_by_one(engines, method, claimed_ns);
+            }
         }
-        let origin = self.engines.origin(method);
+        let stats = self.stats.of(method);
+        let origin = engines.origin(method);
         for (i, claim) in self.in_batch.drain(..).enumerate() {
-            let status = status::of(self.batch.status(i));
+            let status = match &signed {
+                Ok(()) => status::of(self.batch.status(i)),
+                Err(error) => status::of_failed_run(error),
+            };
             let signature = self.batch.output(i);
             self.signer.answer(claim, &answer(status, signature, claimed_ns, signed_ns, origin));
             let counter = if status == 0 { &stats.signed } else { &stats.failed };
             counter.add(1);
         }
         let answered_ns = now_ns();
-        self.engines.reset(method);
+        engines.reset(method);
         stats.busy_ns.add(signed_ns - started_ns + (now_ns() - answered_ns));
         Ok(())
     }
 
     /// Signs the records of a batch that failed as a whole alone, each from its copy in that batch, so that the one to
     /// blame takes none of its neighbours along.
-    fn sign_one_by_one(&mut self, method: Method, claimed_ns: u64) -> Result<(), Failure> {
+    fn sign_one_by_one(
+        &mut self,
+        engines: &mut Engines,
+        method: Method,
+        claimed_ns: u64,
+    ) -> Result<(), Failure> {
         let alone = new_batch(1, self.lens)?;
         let together = mem::replace(&mut self.batch, alone);
         for (i, claim) in mem::take(&mut self.in_batch).into_iter().enumerate() {
@@ -213,7 +257,7 @@ impl Worker<'_> {
             self.batch.clear();
             self.batch.push(message.len(), |to| to.copy_from_slice(message)).map_err(Failure::environment)?;
             self.in_batch.push(claim);
-            self.sign(method, claimed_ns)?;
+            self.sign(engines, method, claimed_ns)?;
         }
         self.batch = together;
         Ok(())

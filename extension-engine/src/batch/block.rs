@@ -10,11 +10,6 @@ impl Batch {
         self.outputs_at() + self.records.len() * self.max_output_len
     }
 
-    /// Bytes of the largest block that this batch can make.
-    pub(crate) fn block_len_max(&self) -> usize {
-        HEADER_LEN + self.max_records * RECORD_LEN + self.inputs.len() + self.outputs.len()
-    }
-
     fn inputs_at(&self) -> usize {
         HEADER_LEN + self.records.len() * RECORD_LEN
     }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use extension_engine::{
-    Batch, EngineError, ExtensionEngine, ExtensionKind, Module, Program, RecordError, Runtime, Settings,
-    Variant, compile,
+    Batch, EngineError, ExtensionEngine, ExtensionKind, Limits, Module, Program, RecordError, Runtime,
+    Settings, Variant, compile,
 };
 
 /// One cell of the matrix.
@@ -69,7 +69,9 @@ fn make_subjects(name: &str) -> Vec<Subject> {
 
 pub fn module(name: &str, variant: Variant) -> Module {
     match env::var_os("RINGSEAL_MODULES") {
-        Some(folder) => Module::from_file(&Path::new(&folder).join(format!("{name}.{variant}.wasm"))),
+        Some(folder) => {
+            Module::from_file(&Path::new(&folder).join(format!("{name}.{variant}.wasm")), &Limits::default())
+        }
         None => Module::built_in(name, variant),
     }
     .unwrap()
@@ -87,6 +89,35 @@ pub fn on_all(name: &str, module: &Module) -> Vec<Result<Subject, EngineError>> 
 /// A text module.
 pub fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
+}
+
+/// The parts of a harmless extension, in text, one of which a test replaces. It says to every record what its
+/// untouched status says: nothing.
+pub const PARTS: [(&str, &str); 8] = [
+    ("memory", r#"(memory (export "memory") 2)"#),
+    ("WasmAbiVersion_1_0", r#"(func (export "WasmAbiVersion_1_0"))"#),
+    ("WasmInit", r#"(func (export "WasmInit"))"#),
+    ("WasmFinit", r#"(func (export "WasmFinit"))"#),
+    ("WasmMalloc", r#"(func (export "WasmMalloc") (param i32) (result i32) (i32.const 1024))"#),
+    ("WasmRun", r#"(func (export "WasmRun") (param i32 i32 i32) (result i32) (i32.const 0))"#),
+    ("WasmReset", r#"(func (export "WasmReset"))"#),
+    ("WasmOnRead", r#"(func (export "WasmOnRead") (param i32 i32 i32))"#),
+];
+
+/// The harmless extension with another text in the place of `part`; `""` is in front of all parts.
+pub fn text_with(part: &str, other: &str) -> String {
+    let mut text = format!("(module {}", if part.is_empty() { other } else { "" });
+    for (name, original) in PARTS {
+        text += if name == part { other } else { original };
+    }
+    text + ")"
+}
+
+/// A batch of one record with 8 bytes of room for output.
+pub fn one_record() -> Batch {
+    let mut batch = Batch::new(1, 4, 8).unwrap();
+    batch.push(4, |message| message.copy_from_slice(b"text")).unwrap();
+    batch
 }
 
 /// A batch of `messages`, not yet run, with 64 bytes of room for each output.

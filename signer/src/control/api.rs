@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::Method;
-use extension_engine::Runtime;
+use extension_engine::{Limits, Runtime};
 
 /// A call, and where its answer goes.
 pub(crate) struct Request {
@@ -67,6 +67,23 @@ pub(crate) struct LimitChanges {
     pub stack: Option<u32>,
     pub module_len: Option<u64>,
     pub compile: Option<Duration>,
+}
+
+impl LimitChanges {
+    /// `limits` with these changes.
+    ///
+    /// # Errors
+    /// A limit is zero or beyond [`Limits::MAX`]: says which.
+    pub fn applied_to(&self, limits: &Limits) -> Result<Limits, String> {
+        let limits = limits.clone();
+        Ok(Limits {
+            memory: self.memory.unwrap_or(limits.memory),
+            deadline: self.deadline.unwrap_or(limits.deadline),
+            stack: self.stack.unwrap_or(limits.stack),
+            module_len: self.module_len.unwrap_or(limits.module_len),
+            compile: self.compile.unwrap_or(limits.compile),
+        })
+    }
 }
 
 /// What the supervisor answers.
@@ -190,8 +207,7 @@ pub(crate) struct Swapped {
 pub(crate) struct Event {
     /// Milliseconds since 1970.
     pub unix_ms: u64,
-    /// `worker-started`, `worker-died`, `swap-prepared`, `swap-refused`, `swapped`, `limits-set`, `key-rotated`,
-    /// `draining`, `warning`.
+    /// `worker-started`, `worker-died`, `swapped`, `limits-set`, `key-rotated`, `refused`, `draining`, `warning`.
     pub kind: &'static str,
     pub worker: Option<u32>,
     pub method: Option<Method>,

@@ -69,6 +69,14 @@ impl Rig {
         rustix::fs::ftruncate(&stats, 4096).unwrap();
         rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
         control.write_all(&SECRET).unwrap();
+        let assignment = |method: &str| {
+            format!(
+                r#"{{"method":"{method}","runtime":"native","label":"native","path":null,"sha256":"","variant":"","generation":1,"since_unix_ms":0}}"#
+            )
+        };
+        let present = ["ecdsa", "schnorr", "null"].map(assignment).join(",");
+        let assignments = format!(r#"{{"generation":1,"present":[{present}],"previous":[null,null,null]}}"#);
+        writeln!(control, r#"{{"start":{{"assignments":{assignments},"standby":false}}}}"#).unwrap();
         let worker = signer()
             .args([
                 "worker",
@@ -123,7 +131,12 @@ pub struct Answered {
 impl Answered {
     /// Whether the signature is the one that the record's method asks for, by k256.
     pub fn is_valid(&self) -> bool {
-        let secret = SecretKey::from_slice(&SECRET).unwrap();
+        self.is_valid_for(&SECRET)
+    }
+
+    /// The same with another key.
+    pub fn is_valid_for(&self, secret: &[u8; 32]) -> bool {
+        let secret = SecretKey::from_slice(secret).unwrap();
         match Method::from_raw(self.record.method) {
             _ if self.record.status != 0 => false,
             Some(Method::Null) => self.signature.is_empty(),

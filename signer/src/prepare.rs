@@ -1,0 +1,179 @@
+//! `signer prepare`: a process of its own that compiles a module, into the cache, and tries it with keys that guard
+//! nothing. Whatever the module does to it, nobody else is hurt.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use cli::{Exit, Failure};
+use extension_engine::{Limits, Settings, compile};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::set_parent_process_death_signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setpriority_process, setrlimit};
+
+use crate::assignment::Assignment;
+use crate::{WorkOptions, descriptors, known_answers, orders, overdue};
+
+/// What the child is told.
+#[derive(Debug)]
+pub struct PrepareOptions {
+    /// The socket that leads to the supervisor.
+    pub control: RawFd,
+    /// The supervisor's process id.
+    pub supervisor: i32,
+    /// Whether there is somebody whose work goes before this.
+    pub is_nice: bool,
+    /// What the module may use.
+    pub limits: Limits,
+}
+
+/// What the known-answer test may take beside the compilation, on the slowest runtime.
+const TEST_TIME: Duration = Duration::from_secs(5);
+
+/// Memory for the compiler, in bytes.
+const COMPILER_MEMORY: u64 = 1 << 30;
+
+/// Does it, and tells the supervisor why not, if not.
+pub(crate) fn run(options: &PrepareOptions) -> Result<Exit, Failure> {
+    let mut control = attach(options).map_err(|error| {
+        Failure::environment(format_args!("a module is prepared by `signer` alone: {error}"))
+    })?;
+    let outcome = hear(&control).map_err(|error| error.to_string()).and_then(|assignment| {
+        let settings = Settings { limits: options.limits.clone() };
+        let replacement = assignment.replacement(&settings.limits).map_err(|error| error.to_string())?;
+        let name = assignment.method.name();
+        let program = compile(assignment.runtime, name, replacement.as_ref(), &settings);
+        let program = program.map_err(|error| error.to_string())?;
+        known_answers::check(&*program, assignment.method)
+            .map_err(|why| format!("module {}: {why}", assignment.label))
+    });
+    Ok(match outcome {
+        Ok(()) => Exit::Done,
+        Err(why) => {
+            // Without a supervisor there is nobody to tell.
+            let _ = control.write_all(why.as_bytes());
+            Exit::BadInput
+        }
+    })
+}
+
+/// Takes the socket, and puts on the fetters.
+fn attach(options: &PrepareOptions) -> io::Result<UnixStream> {
+    let control = UnixStream::from(descriptors::take(options.control)?);
+    overdue::report_to(control.as_raw_fd());
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if Pid::as_raw(getppid()) != options.supervisor {
+        return Err(io::Error::other("its supervisor is gone"));
+    }
+    let limit = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+    setrlimit(Resource::Cpu, limit(cpu_seconds(&options.limits)))?;
+    setrlimit(Resource::Data, limit(COMPILER_MEMORY.saturating_add(options.limits.memory)))?;
+    if options.is_nice {
+        setpriority_process(None, 10)?;
+    }
+    Ok(control)
+}
+
+/// CPU time that a preparation may take, in whole seconds.
+fn cpu_seconds(limits: &Limits) -> u64 {
+    (limits.compile + TEST_TIME).as_secs() + 1
+}
+
+fn hear(control: &UnixStream) -> io::Result<Assignment> {
+    let mut line = String::new();
+    BufReader::new(control).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// The supervisor's side: a preparation under way.
+pub(crate) struct Preparation {
+    child: Child,
+    socket: UnixStream,
+    words: Vec<u8>,
+    cpu_seconds: u64,
+    label: String,
+}
+
+impl Preparation {
+    /// Starts to prepare `assignment`.
+    ///
+    /// # Errors
+    /// There is no process to be had.
+    pub fn start(assignment: &Assignment, work: &WorkOptions, is_nice: bool) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        orders::bound_writes(&socket)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("prepare").args(["--supervisor", &std::process::id().to_string()]);
+        if is_nice {
+            command.arg("--nice");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        descriptors::hand_on(&mut command, "--control", theirs.into());
+        let child = command.spawn()?;
+        // With our copy of the child's end, so that there is an end when it is done.
+        drop(command);
+        // If it is dead already, its socket says so.
+        let _ = orders::say(&socket, assignment);
+        let (cpu_seconds, label) = (cpu_seconds(&work.limits), assignment.label.clone());
+        Ok(Self { child, socket, words: Vec::new(), cpu_seconds, label })
+    }
+
+    /// The socket, which is readable when there is something to hear.
+    pub fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
+    /// How it came out, if it has.
+    pub fn poll(&mut self) -> Option<Result<(), String>> {
+        let mut polled = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut polled, Some(&now)), Ok(1)).then(|| self.hear()).flatten()
+    }
+
+    /// How it came out, if it has; waits while there is nothing to hear.
+    pub fn hear(&mut self) -> Option<Result<(), String>> {
+        const WORDS_MAX: usize = 4096;
+        let mut words = [0; 512];
+        match self.socket.read(&mut words) {
+            Ok(0) => {}
+            Ok(len) => {
+                let room = WORDS_MAX - self.words.len();
+                self.words.extend_from_slice(&words[..len.min(room)]);
+                return None;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return None,
+            Err(_) => {}
+        }
+        let status = match self.child.wait() {
+            Ok(status) => status,
+            Err(error) => return Some(Err(format!("module {}: {error}", self.label))),
+        };
+        Some(match (status.code(), self.words.is_empty()) {
+            (Some(0), _) => Ok(()),
+            (_, false) => Err(String::from_utf8_lossy(&self.words).into_owned()),
+            _ => Err(format!("module {}: {}", self.label, self.died_of(status))),
+        })
+    }
+
+    fn died_of(&self, status: ExitStatus) -> String {
+        use std::os::unix::process::ExitStatusExt;
+        let killed_for_time = [Signal::XCPU, Signal::KILL].map(|signal| Some(signal.as_raw()));
+        if killed_for_time.contains(&status.signal()) {
+            return format!(
+                "to compile and to test it takes more than {} s of CPU time (see --compile-limit)",
+                self.cpu_seconds
+            );
+        }
+        format!("the process that was to compile and to test it {}", crate::supervisor::manner(status))
+    }
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
