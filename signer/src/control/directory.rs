@@ -49,16 +49,6 @@ impl Directory {
         Ok(Self { path: path.into(), descriptor, lock })
     }
 
-    /// As the command line names it, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The folder, to open files in it by name.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-
     /// Another holder of the same folder and the same lock.
     ///
     /// # Errors

@@ -13,10 +13,10 @@ use rustix::fs::Uid;
 use tonic::Code;
 
 use super::support::{PATIENCE, Rig, answer, block_on, ctl_in, event, origin, private_folder, until};
-use crate::control::connections::IDLE;
-use crate::control::protocol::signer_control_client::SignerControlClient;
-use crate::control::protocol::swap_module_request::To;
-use crate::control::protocol::{
+use crate::control::server::IDLE;
+use control_protocol::protocol::signer_control_client::SignerControlClient;
+use control_protocol::protocol::swap_module_request::To;
+use control_protocol::protocol::{
     NewModule, RotateKeyRequest, SetLimitsRequest, StatusRequest, SwapModuleRequest, WatchRequest,
 };
 
@@ -245,7 +245,7 @@ fn modules_that_never_arrive_hold_up_other_modules_and_nothing_else() {
 }
 
 /// Begins to send a module, and sends no more than its length.
-async fn half_a_swap(client: &mut crate::ctl::Connection) -> impl Sized + use<> {
+async fn half_a_swap(client: &mut super::support::Connection) -> impl Sized + use<> {
     use tonic::codegen::Service;
     let (sender, body) =
         tokio::sync::mpsc::channel::<Result<bytes_frame::Frame, std::convert::Infallible>>(1);

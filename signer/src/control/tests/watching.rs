@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::support::{PATIENCE, Rig, block_on, ctl_to, event, until};
-use crate::control::protocol::{Event, WatchRequest};
+use control_protocol::protocol::{Event, WatchRequest};
 
 /// Events until `last` has come, with a watcher that is told of them by `ctl`.
 fn watch(rig: &Rig, arguments: &[&str], count: usize) -> Vec<String> {
