@@ -1,28 +1,20 @@
 //! The control plane: what an operator asks of a running signer, and what it tells.
 //!
-//! The server runs on one thread of its own and knows no ring, no worker and no key: it turns calls into [`Request`]s
-//! for the supervisor's one thread, and passes on what that answers.
+//! The server runs on one thread of its own (see [`control_protocol`]) and knows no ring, no worker and no key: it turns
+//! calls into [`Request`]s for the supervisor's one thread, and passes on what that answers. It shares nothing with the
+//! workers, which are other processes.
 //!
 //! ```text
 //! client ──gRPC, control.sock──► server's thread ──Request, eventfd──► supervisor's thread
 //!                                        ◄──────reply, publish(Event)──────┘
 //! ```
 //!
-//! What a client can cost is bounded: connections, calls, their rate, the length of messages, the events that wait for
-//! a reader, and the time that each may take. The thread yields to all others (it is niced), and shares nothing with
-//! the workers, which are other processes.
-//!
 //! [`Request`]: api::Request
 
 pub(crate) mod api;
-mod connections;
 mod convert;
 mod directory;
-mod events;
-mod pace;
-pub(crate) mod protocol;
 mod server;
-mod service;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,6 @@
 //! `signer ctl`: asks a running signer for something, and prints the answer.
 
 mod arguments;
-mod client;
 mod show;
 
 use std::fs::OpenOptions;
@@ -11,19 +10,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use cli::{Exit, Failure};
+use control_protocol::protocol as proto;
+use control_protocol::protocol::swap_module_request::To;
+use control_protocol::{Call, Client, Reply};
 use extension_engine::Limits;
 use rustix::fs::OFlags;
 use serde::Serialize;
 
 pub(crate) use arguments::CtlArguments;
 pub use arguments::CtlOptions;
-use arguments::{Call, NewModule};
-use client::Client;
-#[cfg(test)]
-pub(crate) use client::Connection;
+use arguments::{NewModule, Task};
 
-use crate::control::protocol as proto;
-use proto::swap_module_request::To;
+use crate::control::socket_path;
 
 /// Where the output goes; `Break` when nobody reads it any more.
 type Sink<'a> = dyn FnMut(&str) -> Result<ControlFlow<()>, Failure> + 'a;
@@ -38,53 +36,43 @@ pub(crate) fn run(options: &CtlOptions) -> Result<Exit, Failure> {
 
 /// As [`run`], with the output to `print`.
 pub(crate) fn run_with(options: &CtlOptions, print: &mut Sink<'_>) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::environment(format_args!("can't wait for events: {error}")))?;
-    runtime.block_on(ask(options, print))?;
-    Ok(Exit::Done)
-}
-
-async fn ask(options: &CtlOptions, print: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut client = Client::connect(&options.directory, options.patience()).await?;
-    let json = options.json;
-    let text = match &options.call {
-        Call::Status => said(json, &client.call(|c| c.status(proto::StatusRequest {})).await?, show::status),
-        Call::Modules => {
-            said(json, &client.call(|c| c.list_modules(proto::ListModulesRequest {})).await?, show::modules)
-        }
-        Call::Swap { method, to, runtime } => {
+    let CtlOptions { directory, json, task, .. } = options;
+    let socket = socket_path(directory)?;
+    let mut client = Client::connect(&socket, &directory.display().to_string(), options.patience())?;
+    let call = match task {
+        Task::Watch => return watch(client, *json, print).map(|()| Exit::Done),
+        Task::Status => Call::Status,
+        Task::Modules => Call::ListModules,
+        Task::Swap { method, to, runtime } => {
             let to = match to {
-                Some(NewModule::File(path)) => Some(To::Module(read(path, &mut client).await?)),
+                Some(NewModule::File(path)) => Some(To::Module(read(path, &mut client)?)),
                 Some(NewModule::BuiltIn) => Some(To::BuiltIn(proto::BuiltIn {})),
                 Some(NewModule::Previous) => Some(To::Previous(proto::Previous {})),
                 None => None,
             };
             let runtime = runtime.map(|runtime| runtime.to_string());
-            let request = proto::SwapModuleRequest { method: method.to_string(), to, runtime };
-            said(json, &client.call(|c| c.swap_module(request)).await?, show::swapped)
+            Call::SwapModule(proto::SwapModuleRequest { method: method.to_string(), to, runtime })
         }
-        Call::Limits(changes) => {
-            said(json, &client.call(|c| c.set_limits(*changes)).await?, |_| show::done("limits changed"))
+        Task::Limits(changes) => Call::SetLimits(*changes),
+        Task::Rotate { key } => {
+            Call::RotateKey(proto::RotateKeyRequest { path: key.as_deref().map(absolute).transpose()? })
         }
-        Call::Rotate { key } => {
-            let request = proto::RotateKeyRequest { path: key.as_deref().map(absolute).transpose()? };
-            said(json, &client.call(|c| c.rotate_key(request)).await?, show::rotated)
-        }
-        Call::Drain => {
-            let words = "draining: what is claimed is finished, then the signer ends";
-            said(json, &client.call(|c| c.drain(proto::DrainRequest {})).await?, |_| show::done(words))
-        }
-        Call::Watch => return watch(&mut client, json, print).await,
+        Task::Drain => Call::Drain,
     };
-    print(&text?).map(drop)
+    let text = match client.call(call)? {
+        Reply::Status(status) => said(*json, &*status, show::status),
+        Reply::Modules(modules) => said(*json, &modules, show::modules),
+        Reply::Swapped(swapped) => said(*json, &swapped, show::swapped),
+        Reply::KeyRotated(rotated) => said(*json, &rotated, show::rotated),
+        Reply::Done => said(*json, &proto::SetLimitsResponse {}, |_| show::done(task)),
+    };
+    print(&text?).map(|_| Exit::Done)
 }
 
 /// Prints events until the signer ends, or nobody reads them.
-async fn watch(client: &mut Client, json: bool, print: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut events = client.watch().await?;
-    while let Some(event) = client.next(&mut events).await? {
-        if print(&said(json, &event, show::event)?)?.is_break() {
+fn watch(client: Client, json: bool, print: &mut Sink<'_>) -> Result<(), Failure> {
+    for event in client.watch()? {
+        if print(&said(json, &event?, show::event)?)?.is_break() {
             break;
         }
     }
@@ -101,7 +89,7 @@ fn said<T: Serialize>(json: bool, answer: &T, show: impl FnOnce(&T) -> String) -
 }
 
 /// The module at `path`, unless it is longer than the signer takes.
-async fn read(path: &Path, client: &mut Client) -> Result<proto::NewModule, Failure> {
+fn read(path: &Path, client: &mut Client) -> Result<proto::NewModule, Failure> {
     let refused = |reason: &dyn std::fmt::Display| {
         Failure::bad_input(format_args!("module {}: {reason}", path.display()))
     };
@@ -112,7 +100,10 @@ async fn read(path: &Path, client: &mut Client) -> Result<proto::NewModule, Fail
     if !file.metadata().map_err(cant_read)?.is_file() {
         return Err(refused(&"it is no file"));
     }
-    let limits = client.call(|c| c.status(proto::StatusRequest {})).await?.limits;
+    let limits = match client.call(Call::Status)? {
+        Reply::Status(status) => status.limits,
+        _ => None,
+    };
     let len_max = limits.map_or(Limits::MAX.module_len, |limits| limits.module_bytes);
     let mut wasm = Vec::new();
     file.take(len_max.saturating_add(1)).read_to_end(&mut wasm).map_err(cant_read)?;

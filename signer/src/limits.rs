@@ -131,6 +131,22 @@ fn read(path: &Path) -> Result<LimitFile, Failure> {
     })
 }
 
+/// `limits` as flags can say them: in whole units, and within their ranges.
+///
+/// # Errors
+/// One of them is out of its range.
+pub(crate) fn checked(limits: &Limits) -> Result<Limits, Failure> {
+    let arguments = LimitArguments {
+        memory_limit: Some(limits.memory / MIB),
+        deadline: Some(limits.deadline.as_millis() as u64),
+        stack_limit: Some(u64::from(limits.stack) / KIB),
+        module_limit: Some(limits.module_len / KIB),
+        compile_limit: Some(limits.compile.as_secs()),
+        limits: None,
+    };
+    arguments.check()
+}
+
 /// The arguments that say `limits`, for a worker.
 pub(crate) fn to_arguments(limits: &Limits) -> Vec<OsString> {
     let values = [

@@ -137,6 +137,8 @@ enum Command {
         supervisor: i32,
         #[arg(long)]
         nice: bool,
+        #[command(flatten)]
+        limits: LimitArguments,
     },
 }
 
@@ -218,12 +220,9 @@ impl Options {
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
-            Some(Command::Prepare { control, supervisor, nice }) => Self::Prepare(PrepareOptions {
-                control,
-                supervisor,
-                is_nice: nice,
-                limits: Limits::default(),
-            }),
+            Some(Command::Prepare { control, supervisor, nice, limits }) => {
+                Self::Prepare(PrepareOptions { control, supervisor, is_nice: nice, limits: limits.check()? })
+            }
             None => Self::Supervise(arguments.supervisor.check()?),
         })
     }

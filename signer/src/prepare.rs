@@ -14,7 +14,7 @@ use rustix::process::set_parent_process_death_signal;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setpriority_process, setrlimit};
 
 use crate::assignment::Assignment;
-use crate::{WorkOptions, descriptors, known_answers, orders, overdue};
+use crate::{WorkOptions, descriptors, known_answers, limits, orders, overdue};
 
 /// What the child is told.
 #[derive(Debug)]
@@ -109,6 +109,7 @@ impl Preparation {
         if is_nice {
             command.arg("--nice");
         }
+        command.args(limits::to_arguments(&work.limits));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         descriptors::hand_on(&mut command, "--control", theirs.into());
         let child = command.spawn()?;

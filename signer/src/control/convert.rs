@@ -4,18 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::Method;
+use control_protocol::protocol as proto;
+use control_protocol::protocol::swap_module_request::To;
+use control_protocol::{Call, Code, Refusal, Reply};
 use extension_engine::{Limits, PAGE_LEN};
-use tonic::Status;
 
-use super::api::{self, Command, LimitChanges, Reason, Refused, Replacement};
-use super::protocol as proto;
-use super::protocol::swap_module_request::To;
+use super::api::{self, Answer, Command, LimitChanges, Reason, Refused, Replacement};
 
 /// Bytes of a module's label, or of a key's path.
 const PATH_LEN_MAX: usize = 4096;
 
 /// Whole milliseconds.
-pub(super) fn ms(time: Duration) -> u64 {
+fn ms(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
@@ -23,30 +23,40 @@ fn ns(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
+/// The command that a call is.
+///
 /// # Errors
-/// The method or the runtime doesn't exist, the module is longer than `len_max` bytes, or its label is no name.
-pub(super) fn swap(request: proto::SwapModuleRequest, len_max: u64) -> Result<Command, Status> {
+/// What can be seen to be wrong with it.
+pub(super) fn command(call: Call) -> Result<Command, String> {
+    match call {
+        Call::Status => Ok(Command::Status),
+        Call::ListModules => Ok(Command::ListModules),
+        Call::SwapModule(request) => swap(request),
+        Call::SetLimits(request) => limits(&request),
+        Call::RotateKey(request) => rotate(request),
+        Call::Drain => Ok(Command::Drain),
+    }
+}
+
+/// # Errors
+/// The method or the runtime doesn't exist, or the module's label is no name.
+fn swap(request: proto::SwapModuleRequest) -> Result<Command, String> {
     let named = |method: &Method| method.name() == request.method;
-    let method = Method::ALL.into_iter().find(named).ok_or_else(|| {
-        Status::invalid_argument(format!("method {:?}: there are ecdsa, schnorr and null", request.method))
-    })?;
+    let method = Method::ALL
+        .into_iter()
+        .find(named)
+        .ok_or_else(|| format!("method {:?}: there are ecdsa, schnorr and null", request.method))?;
     let runtime = request.runtime.as_deref().map(str::parse).transpose();
-    let runtime = runtime.map_err(|error| Status::invalid_argument(format!("runtime: {error}")))?;
+    let runtime = runtime.map_err(|error| format!("runtime: {error}"))?;
     let to = match request.to {
         Some(To::Module(module)) => {
             let label = name("the module's label", module.label)?;
-            if module.wasm.len() as u64 > len_max {
-                return Err(Status::invalid_argument(format!(
-                    "{label}: the module has {} bytes, and may have {len_max}; change the limit, or the module",
-                    module.wasm.len()
-                )));
-            }
             Replacement::Module { label, bytes: module.wasm }
         }
         Some(To::BuiltIn(_)) => Replacement::BuiltIn,
         Some(To::Previous(_)) => Replacement::Previous,
         None if runtime.is_none() => {
-            return Err(Status::invalid_argument("neither a module nor a runtime: there is nothing to swap"));
+            return Err("neither a module nor a runtime: there is nothing to swap".into());
         }
         None => Replacement::Present,
     };
@@ -55,7 +65,7 @@ pub(super) fn swap(request: proto::SwapModuleRequest, len_max: u64) -> Result<Co
 
 /// # Errors
 /// Nothing is to be changed, or to what there can't be.
-pub(super) fn limits(request: &proto::SetLimitsRequest) -> Result<Command, Status> {
+fn limits(request: &proto::SetLimitsRequest) -> Result<Command, String> {
     let Limits { memory, deadline, stack, module_len, compile } = Limits::MAX;
     let changes = LimitChanges {
         memory: within("memory_bytes", request.memory_bytes, memory)?,
@@ -65,23 +75,23 @@ pub(super) fn limits(request: &proto::SetLimitsRequest) -> Result<Command, Statu
         compile: within("compile_ms", request.compile_ms, ms(compile))?.map(Duration::from_millis),
     };
     if changes == LimitChanges::default() {
-        return Err(Status::invalid_argument("no limit is given: there is nothing to change"));
+        return Err("no limit is given: there is nothing to change".into());
     }
     match changes.memory {
-        Some(bytes) if bytes % PAGE_LEN != 0 => Err(Status::invalid_argument(format!(
-            "memory_bytes {bytes}: memory is had in whole pages of {PAGE_LEN} bytes"
-        ))),
+        Some(bytes) if bytes % PAGE_LEN != 0 => {
+            Err(format!("memory_bytes {bytes}: memory is had in whole pages of {PAGE_LEN} bytes"))
+        }
         _ => Ok(Command::SetLimits(changes)),
     }
 }
 
-fn within<T>(field: &str, value: Option<T>, max: T) -> Result<Option<T>, Status>
+fn within<T>(field: &str, value: Option<T>, max: T) -> Result<Option<T>, String>
 where
     T: Copy + Default + PartialOrd + std::fmt::Display,
 {
     match value {
         Some(value) if value == T::default() || value > max => {
-            Err(Status::invalid_argument(format!("{field} {value}: it may be 1 to {max}")))
+            Err(format!("{field} {value}: it may be 1 to {max}"))
         }
         _ => Ok(value),
     }
@@ -89,36 +99,46 @@ where
 
 /// # Errors
 /// The path is not absolute: the signer's folder is not the client's.
-pub(super) fn rotate(request: proto::RotateKeyRequest) -> Result<Command, Status> {
+fn rotate(request: proto::RotateKeyRequest) -> Result<Command, String> {
     let path = request.path.map(|path| name("the key's path", path)).transpose()?.map(PathBuf::from);
     match path {
         Some(path) if !path.is_absolute() => {
-            Err(Status::invalid_argument(format!("key file {}: give an absolute path", path.display())))
+            Err(format!("key file {}: give an absolute path", path.display()))
         }
         path => Ok(Command::RotateKey { path }),
     }
 }
 
 /// `text`, if it can stand in a message of one line.
-fn name(what: &str, text: String) -> Result<String, Status> {
+fn name(what: &str, text: String) -> Result<String, String> {
     match text {
-        text if text.is_empty() => Err(Status::invalid_argument(format!("{what} is empty"))),
-        text if text.len() > PATH_LEN_MAX => {
-            Err(Status::invalid_argument(format!("{what} has more than {PATH_LEN_MAX} bytes")))
-        }
+        text if text.is_empty() => Err(format!("{what} is empty")),
+        text if text.len() > PATH_LEN_MAX => Err(format!("{what} has more than {PATH_LEN_MAX} bytes")),
         text if text.contains(char::is_control) => {
-            Err(Status::invalid_argument(format!("{what} {text:?} has control characters in it")))
+            Err(format!("{what} {text:?} has control characters in it"))
         }
         text => Ok(text),
     }
 }
 
-impl From<Refused> for Status {
-    fn from(Refused { reason, message }: Refused) -> Self {
-        match reason {
-            Reason::Invalid => Status::invalid_argument(message),
-            Reason::NotNow => Status::failed_precondition(message),
-            Reason::Unavailable => Status::unavailable(message),
+/// The reply that an answer is.
+pub(super) fn reply(answer: Result<Answer, Refused>) -> Result<Reply, Refusal> {
+    match answer {
+        Ok(Answer::Status(status)) => Ok(Reply::Status(Box::new((*status).into()))),
+        Ok(Answer::Modules(modules)) => {
+            let modules = modules.into_iter().map(Into::into).collect();
+            Ok(Reply::Modules(proto::ListModulesResponse { modules }))
+        }
+        Ok(Answer::Swapped(swapped)) => Ok(Reply::Swapped(swapped.into())),
+        Ok(Answer::Rotated { public_key }) => Ok(Reply::KeyRotated(proto::RotateKeyResponse { public_key })),
+        Ok(Answer::Done) => Ok(Reply::Done),
+        Err(Refused { reason, message }) => {
+            let code = match reason {
+                Reason::Invalid => Code::InvalidArgument,
+                Reason::NotNow => Code::FailedPrecondition,
+                Reason::Unavailable => Code::Unavailable,
+            };
+            Err(Refusal { code, message })
         }
     }
 }
@@ -133,7 +153,7 @@ impl From<api::Status> for proto::StatusResponse {
             draining: status.draining,
             public_key: status.public_key,
             generation: status.generation,
-            limits: Some((&status.limits).into()),
+            limits: Some(shown_limits(&status.limits)),
             memory_locked: status.memory_locked,
             workers: status.workers.into_iter().map(Into::into).collect(),
             methods: status.methods.into_iter().map(Into::into).collect(),
@@ -142,15 +162,13 @@ impl From<api::Status> for proto::StatusResponse {
     }
 }
 
-impl From<&Limits> for proto::Limits {
-    fn from(limits: &Limits) -> Self {
-        Self {
-            memory_bytes: limits.memory,
-            deadline_ms: ms(limits.deadline),
-            stack_bytes: limits.stack,
-            module_bytes: limits.module_len,
-            compile_ms: ms(limits.compile),
-        }
+fn shown_limits(limits: &Limits) -> proto::Limits {
+    proto::Limits {
+        memory_bytes: limits.memory,
+        deadline_ms: ms(limits.deadline),
+        stack_bytes: limits.stack,
+        module_bytes: limits.module_len,
+        compile_ms: ms(limits.compile),
     }
 }
 

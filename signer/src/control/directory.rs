@@ -49,11 +49,6 @@ impl Directory {
         Ok(Self { path: path.into(), descriptor, lock })
     }
 
-    /// The folder, to open files in it by name.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-
     /// Another holder of the same folder and the same lock.
     ///
     /// # Errors

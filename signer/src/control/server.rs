@@ -1,46 +1,29 @@
-//! The server's thread, and the supervisor's end of it.
+//! The supervisor's end of the control plane: calls come out of it as [`Request`]s.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener as StdListener;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use cli::Failure;
+use control_protocol::{Bounds, Call, Code, Handler, Refusal, Responder};
 use extension_engine::Limits;
 use rustix::event::{EventfdFlags, eventfd};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
 
 use super::api::{Event, Request};
-use super::connections::{Connections, Raced, race};
+use super::convert;
 use super::directory::Directory;
-use super::events::{self, Incoming, Publisher, Watchers};
-use super::pace::Pace;
-use super::service::{Allowed, Shared};
 
-/// How much the server's thread yields to others.
-const NICE: i32 = 10;
+/// How long a client may do nothing.
+pub(super) const IDLE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
-/// The rate at which clients are let in, after a burst.
-const INTERVAL: Duration = Duration::from_millis(2);
-const BURST: u32 = 64;
-
-/// How long answers under way may take when the signer ends.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// A control plane that is served. Dropped, it ends as with [`Server::stop`].
+/// A control plane that is served. Dropped, it ends: calls that wait are told so, answers under way and events that were
+/// published are sent, for which clients have a second or two, and the socket is removed.
 pub(crate) struct Server {
-    /// None once it ends.
+    /// None once it ends, as with the server.
     requests: Option<mpsc::Receiver<Request>>,
+    /// Rings when there is a request.
     bell: Arc<OwnedFd>,
-    allowed: Arc<Allowed>,
-    events: Option<Publisher>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Option<control_protocol::Server>,
 }
 
 impl Server {
@@ -50,28 +33,18 @@ impl Server {
     /// # Errors
     /// The socket, the thread or what they need can't be had.
     pub fn start(directory: &Directory, limits: &Limits) -> Result<Self, Failure> {
-        let said =
-            |error: io::Error| Failure::environment(format_args!("can't serve the control plane: {error}"));
+        let said = |error: std::io::Error| {
+            Failure::environment(format_args!("can't serve the control plane: {error}"))
+        };
         let (sender, requests) = mpsc::channel();
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let bell = Arc::new(eventfd(0, flags).map_err(|error| said(error.into()))?);
-        let allowed = Arc::new(Allowed::default());
-        allowed.set(limits);
-        let watchers = Arc::new(Watchers::default());
-        let shared = Shared::new(sender, Arc::clone(&bell), Arc::clone(&allowed), Arc::clone(&watchers))?;
-        let (publisher, incoming) = events::channel();
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(said)?;
+        let handler = handler(sender, Arc::clone(&bell));
         let held = directory.try_clone().map_err(said)?;
-        let listener = directory.listen()?;
-        let serve = move || {
-            // Linux takes this for the thread alone. A server that is not nice is better than none.
-            let _ = rustix::process::nice(NICE);
-            run(&runtime, listener, shared, (incoming, watchers), stopped, &held);
-        };
-        let thread = thread::Builder::new().name("control".into()).spawn(serve).map_err(said)?;
-        let (requests, events) = (Some(requests), Some(publisher));
-        Ok(Self { requests, bell, allowed, events, stop: Some(stop), thread: Some(thread) })
+        // Dropped with the thread: until then nobody else has the folder.
+        let on_end = move || held.remove_socket();
+        let server = control_protocol::Server::start(directory.listen()?, bounds(limits), handler, on_end);
+        Ok(Self { requests: Some(requests), bell, server: Some(server.map_err(said)?) })
     }
 
     /// The next call that waits, if any. Once there is none, [`AsFd::as_fd`] is readable when there is one again.
@@ -86,33 +59,16 @@ impl Server {
 
     /// The limits have changed.
     pub fn set_limits(&self, limits: &Limits) {
-        self.allowed.set(limits);
+        if let Some(server) = &self.server {
+            server.set_bounds(bounds(limits));
+        }
     }
 
     /// Tells it to whoever watches. Never blocks.
     pub fn publish(&self, event: Event) {
-        if let Some(events) = &self.events {
-            events.publish(event);
+        if let Some(server) = &self.server {
+            server.publish(event.into());
         }
-    }
-
-    /// Ends it: calls that wait are told so, answers under way and events that were published are sent, for which clients
-    /// have a second or two, and the socket is removed.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        // Calls that wait lose their reply with the queue, and watchers end behind the last event.
-        drop(self.requests.take());
-        drop(self.events.take());
-        if let Some(stop) = self.stop.take() {
-            // If the thread is gone, there is nobody to tell.
-            let _ = stop.send(());
-        }
-        // It has said what it had to say if it panicked.
-        let _ = thread.join();
     }
 }
 
@@ -125,61 +81,26 @@ impl AsFd for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end();
+        // Calls that wait lose their responder with the queue. Only then: the server waits for its clients.
+        drop(self.requests.take());
+        drop(self.server.take());
     }
 }
 
-/// The thread.
-fn run(
-    runtime: &Runtime,
-    listener: StdListener,
-    shared: Shared,
-    (events, watchers): (Incoming, Arc<Watchers>),
-    stopped: oneshot::Receiver<()>,
-    directory: &Directory,
-) {
-    runtime.block_on(async {
-        let listener = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
-        let passing_on = tokio::spawn(events.pass_on(watchers));
-        let (end, ending) = watch::channel(false);
-        let connections = match listener {
-            Ok(listener) => accept(listener, Arc::new(shared), &ending, stopped).await,
-            Err(_) => Connections::default(),
-        };
-        directory.remove_socket();
-        // However it ends, the watchers are told then.
-        let _ = timeout(GRACE, passing_on).await;
-        let _ = end.send(true);
-        let _ = timeout(GRACE, connections.ended()).await;
-    });
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds { module_len: limits.module_len, compile: limits.compile, idle: IDLE }
 }
 
-/// Lets clients in until it is told to stop.
-async fn accept(
-    listener: UnixListener,
-    shared: Arc<Shared>,
-    ending: &watch::Receiver<bool>,
-    mut stopped: oneshot::Receiver<()>,
-) -> Connections {
-    let mut connections = Connections::default();
-    let pace = Pace::new(INTERVAL, BURST);
-    loop {
-        let next = async {
-            pace.turn().await;
-            listener.accept().await
-        };
-        match race(&mut stopped, next).await {
-            Raced::First(_) => return connections,
-            Raced::Second(Ok((stream, _))) if is_ours(&stream) => connections.add(stream, &shared, ending),
-            Raced::Second(Ok(_)) => {}
-            // No descriptors, most likely: some will be free again.
-            Raced::Second(Err(_)) => sleep(Duration::from_millis(100)).await,
+/// Puts calls into the queue, and rings; what is wrong with a call at first sight does not get there.
+fn handler(requests: mpsc::Sender<Request>, bell: Arc<OwnedFd>) -> Handler {
+    Box::new(move |call: Call, respond: Responder| match convert::command(call) {
+        Ok(command) => {
+            let reply = Box::new(move |answer| respond(convert::reply(answer)));
+            // If nobody takes it any more, it is dropped, which says so to the client.
+            let _ = requests.send(Request { command, reply });
+            // A counter that is full is one that rings.
+            let _ = rustix::io::write(&*bell, &1_u64.to_ne_bytes());
         }
-    }
-}
-
-/// Whether the client runs as the user that we run as, or as root.
-fn is_ours(stream: &UnixStream) -> bool {
-    let ours = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == ours || peer.uid() == 0)
+        Err(message) => respond(Err(Refusal::new(Code::InvalidArgument, message))),
+    })
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use cli::{Failure, Method};
+use control_protocol::protocol::SetLimitsRequest;
 use extension_engine::Runtime;
-
-use crate::control::protocol::SetLimitsRequest;
 
 /// How long a signer may take to say how it is.
 const ASKING: Duration = Duration::from_secs(10);
@@ -25,12 +24,12 @@ pub struct CtlOptions {
     pub(super) json: bool,
     /// How long to wait for an answer, if not as long as usual.
     pub(super) timeout: Option<Duration>,
-    pub(super) call: Call,
+    pub(super) task: Task,
 }
 
 /// What is asked of the signer.
 #[derive(Debug)]
-pub(super) enum Call {
+pub(super) enum Task {
     Status,
     Modules,
     Swap { method: Method, to: Option<NewModule>, runtime: Option<Runtime> },
@@ -51,9 +50,9 @@ pub(super) enum NewModule {
 impl CtlOptions {
     /// How long an answer may take.
     pub(super) fn patience(&self) -> Duration {
-        let usual = match self.call {
-            Call::Status | Call::Modules | Call::Drain | Call::Watch => ASKING,
-            Call::Swap { .. } | Call::Limits(_) | Call::Rotate { .. } => CHANGING,
+        let usual = match self.task {
+            Task::Status | Task::Modules | Task::Drain | Task::Watch => ASKING,
+            Task::Swap { .. } | Task::Limits(_) | Task::Rotate { .. } => CHANGING,
         };
         self.timeout.unwrap_or(usual)
     }
@@ -143,22 +142,22 @@ impl CtlArguments {
     /// Something is missing.
     pub(crate) fn check(self) -> Result<CtlOptions, Failure> {
         let missing = || Failure::bad_input("--control DIR is missing: the folder that the signer was given");
-        let call = match self.call {
-            Command::Status => Call::Status,
-            Command::Modules => Call::Modules,
+        let task = match self.call {
+            Command::Status => Task::Status,
+            Command::Modules => Task::Modules,
             Command::Swap(swap) => swap.check()?,
             Command::Limits(limits) => limits.check()?,
-            Command::Rotate { key } => Call::Rotate { key },
-            Command::Drain => Call::Drain,
-            Command::Watch => Call::Watch,
+            Command::Rotate { key } => Task::Rotate { key },
+            Command::Drain => Task::Drain,
+            Command::Watch => Task::Watch,
         };
         let directory = self.control.ok_or_else(missing)?;
-        Ok(CtlOptions { directory, json: self.json, timeout: self.timeout, call })
+        Ok(CtlOptions { directory, json: self.json, timeout: self.timeout, task })
     }
 }
 
 impl Swap {
-    fn check(self) -> Result<Call, Failure> {
+    fn check(self) -> Result<Task, Failure> {
         let to = match self.path {
             Some(path) => Some(NewModule::File(path)),
             None if self.builtin => Some(NewModule::BuiltIn),
@@ -169,12 +168,12 @@ impl Swap {
                 return Err(Failure::bad_input(words));
             }
         };
-        Ok(Call::Swap { method: self.method, to, runtime: self.runtime })
+        Ok(Task::Swap { method: self.method, to, runtime: self.runtime })
     }
 }
 
 impl Limits {
-    fn check(self) -> Result<Call, Failure> {
+    fn check(self) -> Result<Task, Failure> {
         let changes = SetLimitsRequest {
             memory_bytes: self.memory_limit.map(|mib| mib << 20),
             deadline_ms: self.deadline,
@@ -185,7 +184,7 @@ impl Limits {
         if changes == SetLimitsRequest::default() {
             return Err(Failure::bad_input("limits needs at least one limit to change; see --help"));
         }
-        Ok(Call::Limits(changes))
+        Ok(Task::Limits(changes))
     }
 }
 

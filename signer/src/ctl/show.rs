@@ -3,10 +3,17 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::control::protocol as proto;
+use control_protocol::protocol as proto;
 
-pub(super) fn done(words: &str) -> String {
-    format!("{words}\n")
+use super::arguments::Task;
+
+pub(super) fn done(task: &Task) -> String {
+    match task {
+        Task::Drain => "draining: what is claimed is finished, then the signer ends\n",
+        Task::Limits(_) => "limits changed\n",
+        _ => "done\n",
+    }
+    .into()
 }
 
 pub(super) fn status(status: &proto::StatusResponse) -> String {

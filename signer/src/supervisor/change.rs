@@ -17,6 +17,7 @@ use crate::KeySource;
 use crate::assignment::{Assignment, unix_ms};
 use crate::control::api::{Answer, Command, Event, LimitChanges, Reason, Refused, Replacement, Swapped};
 use crate::key::Key;
+use crate::limits;
 use crate::orders::Order;
 use crate::prepare::Preparation;
 
@@ -171,7 +172,8 @@ impl Supervisor<'_> {
     }
 
     fn begin_limits(&mut self, changes: &LimitChanges) -> Result<Step, Refused> {
-        let limits = changes.applied_to(&self.work.limits).map_err(|why| refused(Reason::Invalid, why))?;
+        let limits = limits::checked(&changes.applied_to(&self.work.limits))
+            .map_err(|failure| refused(Reason::Invalid, failure.message))?;
         self.stand_by(NewTerms::Limits(limits))
     }
 

@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1alpha;
 
 use super::support::{Rig, block_on, ctl_in, origin, private_folder, until};
 use crate::control::api::{Reason, Request};
-use crate::control::protocol::DrainRequest;
+use control_protocol::protocol::DrainRequest;
 
 fn last_seen(rig: &Rig) -> String {
     rig.seen.lock().unwrap().last().cloned().unwrap_or_default()

@@ -12,10 +12,12 @@ use extension_engine::Limits;
 use rustix::fs::Uid;
 use tonic::Code;
 
-use super::support::{PATIENCE, Rig, answer, block_on, ctl_in, private_folder, until};
-use crate::control::protocol::swap_module_request::To;
-use crate::control::protocol::{
-    NewModule, RotateKeyRequest, SetLimitsRequest, StatusRequest, SwapModuleRequest,
+use super::support::{PATIENCE, Rig, answer, block_on, ctl_in, event, origin, private_folder, until};
+use crate::control::server::IDLE;
+use control_protocol::protocol::signer_control_client::SignerControlClient;
+use control_protocol::protocol::swap_module_request::To;
+use control_protocol::protocol::{
+    NewModule, RotateKeyRequest, SetLimitsRequest, StatusRequest, SwapModuleRequest, WatchRequest,
 };
 
 /// What an HTTP/2 client says first: the preface, and empty settings.
@@ -182,6 +184,43 @@ fn clients_that_say_nothing_or_stop_halfway_keep_nobody_out() {
 }
 
 #[test]
+fn who_does_nothing_for_long_is_cut_off_and_who_waits_is_not() {
+    let rig = Rig::new();
+    let silent = rig.connect();
+    let mut half = rig.connect();
+    half.write_all(&HELLO[..HELLO.len() - 3]).unwrap();
+    block_on(async {
+        let mut watching = rig.client(65535).await;
+        let mut events = watching.watch(WatchRequest {}).await.unwrap().into_inner();
+        let mut idle = rig.client(65535).await;
+        idle.status(StatusRequest {}).await.unwrap();
+        while idle.status(StatusRequest {}).await.is_ok() {
+            tokio::time::sleep(IDLE + IDLE / 5).await;
+        }
+        assert!(is_closed(&silent) && is_closed(&half));
+        rig.on_supervisor(|server| server.publish(event(1)));
+        assert_eq!(events.message().await.unwrap().unwrap().worker, Some(1));
+    });
+}
+
+#[test]
+fn a_call_that_never_arrives_is_given_up_on_a_connection_that_is_busy() {
+    use tonic::codegen::Service;
+    let rig = Rig::new();
+    block_on(async {
+        let mut connection = rig.connection(65535).await;
+        let mut client = SignerControlClient::with_origin(connection.clone(), origin());
+        let _events = client.watch(WatchRequest {}).await.unwrap();
+        let (sender, body) = tokio::sync::mpsc::channel(1);
+        let request = bytes_frame::request("/ringseal.v1.SignerControl/Drain", body);
+        sender.send(Ok(bytes_frame::data(&[0, 0, 0, 0]))).await.unwrap();
+        let answer = connection.call(request).await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], (Code::DeadlineExceeded as i32).to_string().as_str());
+    });
+    assert!(rig.seen.lock().unwrap().is_empty());
+}
+
+#[test]
 fn modules_that_never_arrive_hold_up_other_modules_and_nothing_else() {
     let rig = Rig::new();
     block_on(async {
@@ -206,7 +245,7 @@ fn modules_that_never_arrive_hold_up_other_modules_and_nothing_else() {
 }
 
 /// Begins to send a module, and sends no more than its length.
-async fn half_a_swap(client: &mut crate::ctl::Connection) -> impl Sized + use<> {
+async fn half_a_swap(client: &mut super::support::Connection) -> impl Sized + use<> {
     use tonic::codegen::Service;
     let (sender, body) =
         tokio::sync::mpsc::channel::<Result<bytes_frame::Frame, std::convert::Infallible>>(1);

@@ -5,27 +5,50 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use cli::{Exit, Failure, Method};
+use control_protocol::protocol::signer_control_client::SignerControlClient;
 use extension_engine::{Limits, Runtime};
+use hyper::Response;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tonic::body::Body;
+use tonic::codegen::Service;
 
 use crate::control::api::{
     Answer, Command, Counters, Event, ModuleEntry, Reason, Refused, Request, Status, Swapped, WorkerStatus,
 };
-use crate::control::protocol::signer_control_client::SignerControlClient;
 use crate::control::{Directory, Server};
-use crate::ctl::Connection;
 use crate::{Options, ctl};
 
 /// What a supervisor does with a request.
 pub type Handler = Box<dyn FnMut(Request) + Send>;
 type Job = Box<dyn FnOnce(&Server) + Send>;
+
+/// HTTP/2 on a socket.
+#[derive(Clone)]
+pub struct Connection(http2::SendRequest<Body>);
+
+impl Service<hyper::Request<Body>> for Connection {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: hyper::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
 
 /// A served control plane. It ends with the value.
 pub struct Rig {
@@ -76,7 +99,7 @@ impl Rig {
                     Err(mpsc::TryRecvError::Disconnected) => break,
                 }
             }
-            server.stop();
+            drop(server);
             drop(directory);
         };
         let supervisor = Some(thread::spawn(supervise));

@@ -2,11 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use cli::Exit;
+use tokio::time::timeout;
+use tonic::Streaming;
 
 use super::support::{PATIENCE, Rig, block_on, ctl_to, event, until};
-use crate::control::protocol::WatchRequest;
+use control_protocol::protocol::{Event, WatchRequest};
 
 /// Events until `last` has come, with a watcher that is told of them by `ctl`.
 fn watch(rig: &Rig, arguments: &[&str], count: usize) -> Vec<String> {
@@ -26,7 +29,7 @@ fn watch(rig: &Rig, arguments: &[&str], count: usize) -> Vec<String> {
         // The first event may come before the watcher.
         until(|| {
             rig.on_supervisor(|server| server.publish(event(0)));
-            first = lines.recv_timeout(std::time::Duration::from_millis(20)).ok();
+            first = lines.recv_timeout(Duration::from_millis(20)).ok();
             first.is_some()
         });
         for number in 1..100 {
@@ -77,40 +80,61 @@ fn a_watcher_gets_the_last_event_and_then_the_end() {
     assert_eq!(texts, (0..200).map(|number| format!("event {number}")).collect::<Vec<_>>());
 }
 
+const EVENTS: u32 = 100_000;
+
+/// Reads until the last event has come, and checks that every event has come or is said to be missing. Says how many came.
+async fn all_accounted_for(rig: &Rig, events: &mut Streaming<Event>) -> u32 {
+    let (mut received, mut next, mut is_told) = (0, 0, false);
+    while next <= EVENTS {
+        match timeout(Duration::from_millis(100), events.message()).await {
+            Ok(event) => {
+                let event = event.unwrap().unwrap();
+                let number = event.worker.unwrap();
+                assert_eq!(u64::from(number), u64::from(next) + event.missed, "after {received}");
+                (received, next) = (received + 1, number + 1);
+            }
+            // All that found room has come: one more tells of the rest.
+            Err(_) if !is_told => {
+                rig.on_supervisor(|server| server.publish(event(EVENTS)));
+                is_told = true;
+            }
+            Err(_) => {}
+        }
+    }
+    received
+}
+
 #[test]
-fn who_does_not_read_holds_nobody_up_and_learns_how_much_it_missed() {
-    const EVENTS: u32 = 100_000;
-    const WINDOW: u32 = 65535;
+fn who_does_not_read_holds_up_nobody_who_does_and_learns_how_much_it_missed() {
+    const AT_ONCE: u32 = 100;
     let rig = Rig::new();
     block_on(async {
-        let mut slow = rig.client(WINDOW).await;
-        let mut slow = slow.watch(WatchRequest {}).await.unwrap().into_inner();
-        let mut quick = rig.client(WINDOW).await;
-        let mut quick = quick.watch(WatchRequest {}).await.unwrap().into_inner();
-        // On this thread, on which the clients run too: neither reads before all are published.
-        rig.on_supervisor(|server| (0..EVENTS).for_each(|number| server.publish(event(number))));
-        let mut received = 0;
-        let mut next = 0;
-        let mut tell = rig.directory().exists().then_some(());
-        while next <= EVENTS {
-            let more = tokio::time::timeout(std::time::Duration::from_millis(50), quick.message()).await;
-            match more {
-                Ok(event) => {
-                    let event = event.unwrap().unwrap();
-                    let number = u64::from(event.worker.unwrap());
-                    assert_eq!(number, u64::from(next) + event.missed, "after {received}");
-                    next = event.worker.unwrap() + 1;
-                    received += 1;
-                }
-                // All that found room has come: one more tells of the rest.
-                Err(_) if tell.take().is_some() => rig.on_supervisor(|server| server.publish(event(EVENTS))),
-                Err(_) => {}
+        let mut client = rig.client(65535).await;
+        let mut slow = client.watch(WatchRequest {}).await.unwrap().into_inner();
+        let mut client = rig.client(65535).await;
+        let mut quick = client.watch(WatchRequest {}).await.unwrap().into_inner();
+        for first in (0..EVENTS).step_by(AT_ONCE as usize) {
+            rig.on_supervisor(move |server| (first..first + AT_ONCE).for_each(|n| server.publish(event(n))));
+            for number in first..first + AT_ONCE {
+                let event = quick.message().await.unwrap().unwrap();
+                assert_eq!((event.worker, event.missed), (Some(number), 0));
             }
         }
-        // What waits for a client: the two queues, the windows, and what is being sent.
+        let received = all_accounted_for(&rig, &mut slow).await;
+        // What waits for a client: its queue, the windows, and what is being sent.
         assert!(received < 10_000, "{received} of {EVENTS} events were kept");
-        // The other one has not read meanwhile; its first event is the first of all.
-        assert_eq!(slow.message().await.unwrap().unwrap().worker, Some(0));
+    });
+}
+
+#[test]
+fn more_events_than_the_server_can_pass_on_hold_up_nobody_and_are_counted() {
+    let rig = Rig::new();
+    block_on(async {
+        let mut client = rig.client(65535).await;
+        let mut events = client.watch(WatchRequest {}).await.unwrap().into_inner();
+        rig.on_supervisor(|server| (0..EVENTS).for_each(|number| server.publish(event(number))));
+        let received = all_accounted_for(&rig, &mut events).await;
+        assert!(received < 10_000, "{received} of {EVENTS} events were kept");
     });
     assert_eq!(rig.ctl(&["status"]).result, Ok(Exit::Done));
 }
@@ -129,7 +153,7 @@ fn there_are_only_so_many_watchers_and_one_that_ends_makes_room() {
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
         watchers.pop();
         while client.watch(WatchRequest {}).await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
 }

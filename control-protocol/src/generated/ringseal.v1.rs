@@ -286,8 +286,7 @@ pub struct Event {
     /// When.
     #[prost(uint64, tag = "1")]
     pub unix_ms: u64,
-    /// `worker-started`, `worker-died`, `swap-prepared`, `swap-refused`, `swapped`, `limits-set`, `key-rotated`, `draining`
-    /// or `warning`.
+    /// `worker-started`, `worker-died`, `swapped`, `refused`, `limits-set`, `key-rotated`, `draining` or `warning`.
     #[prost(string, tag = "2")]
     pub kind: ::prost::alloc::string::String,
     /// Which worker, if it concerns one.

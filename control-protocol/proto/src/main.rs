@@ -1,9 +1,9 @@
-//! Makes `signer/src/control/generated/` from `ringseal/v1/control.proto`: the Rust code, the descriptors that reflection
-//! serves, and the digests by which a test of the signer sees that the three belong together. No `protoc` is needed.
+//! Makes `control-protocol/src/generated/` from `ringseal/v1/control.proto`: the Rust code, the descriptors that reflection
+//! serves, and the digests by which a test of the crate sees that the three belong together. No `protoc` is needed.
 //!
 //! ```text
-//! cargo run --manifest-path signer/proto/Cargo.toml            # after a change to the .proto
-//! cargo run --manifest-path signer/proto/Cargo.toml -- --check # are they what would be made?
+//! cargo run --manifest-path control-protocol/proto/Cargo.toml            # after a change to the .proto
+//! cargo run --manifest-path control-protocol/proto/Cargo.toml -- --check # are they what would be made?
 //! ```
 
 use std::error::Error;
@@ -21,7 +21,7 @@ const FILES: [&str; 3] = ["ringseal.v1.rs", "ringseal.v1.bin", "sha256sums"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let committed = here.join("../src/control/generated");
+    let committed = here.join("../src/generated");
     let new = std::env::temp_dir().join(format!("ringseal-proto-{}", std::process::id()));
     fs::create_dir(&new)?;
     let result = generate(here, &new).and_then(|()| match std::env::args().nth(1).as_deref() {

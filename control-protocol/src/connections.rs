@@ -17,16 +17,13 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::service::{self, Shared};
+use crate::service::{self, Shared};
 
 /// Connections at a time; more than there can be busy ones, so that there is always one that can go.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Calls at a time on one connection.
 const STREAMS_MAX: u32 = 8;
-
-/// How long a connection may do nothing: not even shake hands, or send a call to its end.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// How often a client is asked whether it is still there, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -41,7 +38,7 @@ const HEADERS_MAX: u32 = 8 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 
 /// Whether a connection has a call under way: one that has been received in full, and is not answered.
-pub(super) struct Connection(Mutex<Activity>);
+pub(crate) struct Connection(Mutex<Activity>);
 
 struct Activity {
     busy: u32,
@@ -51,7 +48,7 @@ struct Activity {
 }
 
 /// Keeps a connection from being idle.
-pub(super) struct Busy(Arc<Connection>);
+pub(crate) struct Busy(Arc<Connection>);
 
 impl Connection {
     fn new() -> Self {
@@ -87,7 +84,7 @@ impl Drop for Busy {
 
 /// The connections that are open.
 #[derive(Default)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     tasks: JoinSet<()>,
     open: Vec<(Arc<Connection>, AbortHandle)>,
 }
@@ -121,7 +118,7 @@ async fn attend(
     shared: Arc<Shared>,
     mut ending: watch::Receiver<bool>,
 ) {
-    let of = Arc::clone(&state);
+    let (of, bounds) = (Arc::clone(&state), Arc::clone(&shared.bounds));
     let answer = move |request: Request<Incoming>| {
         let answer = service::answer(Arc::clone(&shared), Arc::clone(&of), request);
         async { Ok::<Response<_>, Infallible>(answer.await) }
@@ -137,12 +134,13 @@ async fn attend(
         .max_send_buf_size(SEND_BUFFER);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service_fn(answer)));
     loop {
-        let until = state.idle_since().unwrap_or_else(Instant::now) + IDLE;
+        let idle = bounds.idle();
+        let until = state.idle_since().unwrap_or_else(Instant::now) + idle;
         let other = race(sleep_until(until), ending.changed());
         match race(connection.as_mut(), other).await {
             Raced::First(_) => return,
             Raced::Second(Raced::First(())) => {
-                if state.idle_since().is_some_and(|since| since.elapsed() >= IDLE) {
+                if state.idle_since().is_some_and(|since| since.elapsed() >= idle) {
                     return;
                 }
             }
@@ -158,13 +156,13 @@ async fn attend(
 }
 
 /// Which of two was done first.
-pub(super) enum Raced<A, B> {
+pub(crate) enum Raced<A, B> {
     First(A),
     Second(B),
 }
 
 /// Does two things until one is done; the first goes first.
-pub(super) async fn race<A, B>(
+pub(crate) async fn race<A, B>(
     first: impl Future<Output = A>,
     second: impl Future<Output = B>,
 ) -> Raced<A, B> {

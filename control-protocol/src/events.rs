@@ -12,9 +12,8 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::codegen::tokio_stream::Stream;
 
-use super::api::Event;
-use super::connections::Busy;
-use super::protocol;
+use crate::connections::Busy;
+use crate::protocol::Event;
 
 /// Events that may wait for the server's thread.
 const QUEUE: usize = 1024;
@@ -26,16 +25,16 @@ const WATCHER_QUEUE: usize = 256;
 const WATCHERS_MAX: usize = 16;
 
 /// The supervisor's end.
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     queue: mpsc::Sender<(u64, Event)>,
     /// Events since the last one that found room.
     missed: Cell<u64>,
 }
 
 /// The server's end: events, each with the number of those before it that found no room.
-pub(super) struct Incoming(mpsc::Receiver<(u64, Event)>);
+pub(crate) struct Incoming(mpsc::Receiver<(u64, Event)>);
 
-pub(super) fn channel() -> (Publisher, Incoming) {
+pub(crate) fn channel() -> (Publisher, Incoming) {
     let (queue, incoming) = mpsc::channel(QUEUE);
     (Publisher { queue, missed: Cell::new(0) }, Incoming(incoming))
 }
@@ -54,7 +53,7 @@ impl Incoming {
     /// Hands events to the watchers, as long as there is a publisher.
     pub async fn pass_on(mut self, watchers: Arc<Watchers>) {
         while let Some((missed, event)) = self.0.recv().await {
-            watchers.tell(&protocol::Event { missed, ..event.into() });
+            watchers.tell(&Event { missed, ..event });
         }
         watchers.close();
     }
@@ -62,7 +61,7 @@ impl Incoming {
 
 /// Who watches; nobody can any more once it is closed.
 #[derive(Default)]
-pub(super) struct Watchers(Mutex<State>);
+pub(crate) struct Watchers(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -71,7 +70,7 @@ struct State {
 }
 
 struct Watcher {
-    queue: mpsc::Sender<protocol::Event>,
+    queue: mpsc::Sender<Event>,
     missed: u64,
 }
 
@@ -94,11 +93,11 @@ impl Watchers {
         Ok(Watch { events, _busy: busy })
     }
 
-    fn tell(&self, event: &protocol::Event) {
+    fn tell(&self, event: &Event) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for watcher in &mut state.watchers {
             let missed = watcher.missed + event.missed;
-            match watcher.queue.try_send(protocol::Event { missed, ..event.clone() }) {
+            match watcher.queue.try_send(Event { missed, ..event.clone() }) {
                 Ok(()) => watcher.missed = 0,
                 Err(_) => watcher.missed = missed + 1,
             }
@@ -113,13 +112,13 @@ impl Watchers {
 }
 
 /// What one client watches.
-pub(super) struct Watch {
-    events: mpsc::Receiver<protocol::Event>,
+pub(crate) struct Watch {
+    events: mpsc::Receiver<Event>,
     _busy: Busy,
 }
 
 impl Stream for Watch {
-    type Item = Result<protocol::Event, Status>;
+    type Item = Result<Event, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.events.poll_recv(cx).map(|event| event.map(Ok))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Lets through a burst, and from then on one each `interval`.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     interval: Duration,
     burst: u32,
     /// When the next would be due if there were no bursts.
