@@ -4,10 +4,10 @@
 use std::fmt::Write;
 
 use ringseal_abi::{export, import};
-use wasmparser::types::{EntityType, TypesRef};
+use wasmparser::types::{EntityType, Types, TypesRef};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, Export, ExternalKind, FuncType, Import, Operator, Parser,
-    Payload, ValType, Validator,
+    Payload, ValType, ValidPayload, Validator,
 };
 
 use crate::{MEMORY_PAGES_MAX, Refusal, Variant};
@@ -43,6 +43,24 @@ pub(crate) struct Functions {
 
 /// Checks that `bytes` are an extension that uses no more than `variant` has.
 pub(crate) fn check(bytes: &[u8], variant: Variant) -> Result<Functions, Refusal> {
+    check_with(bytes, variant, Bodies::Checked)
+}
+
+/// The same without the functions' bodies, which take most of the time, for bytes that have passed [`check`] before.
+pub(crate) fn check_declarations(bytes: &[u8], variant: Variant) -> Result<Functions, Refusal> {
+    check_with(bytes, variant, Bodies::Known)
+}
+
+/// What is known of the functions' bodies.
+#[derive(Clone, Copy, PartialEq)]
+enum Bodies {
+    /// Nothing: they are to be checked.
+    Checked,
+    /// That they are valid.
+    Known,
+}
+
+fn check_with(bytes: &[u8], variant: Variant, bodies: Bodies) -> Result<Functions, Refusal> {
     if !bytes.starts_with(b"\0asm") {
         return Err(Refusal::NotWasm);
     }
@@ -59,7 +77,7 @@ pub(crate) fn check(bytes: &[u8], variant: Variant) -> Result<Functions, Refusal
             "it is a component or of another version; a core module of version 1 is needed".to_owned();
         return Err(Refusal::Invalid { language, reason });
     }
-    let types = Validator::new_with_features(variant.features()).validate_all(bytes).map_err(invalid)?;
+    let types = types(bytes, variant, bodies).map_err(invalid)?;
     let types = types.as_ref();
     let Sections { imports, exports, has_start } = Sections::of(bytes).map_err(invalid)?;
     check_version(&exports)?;
@@ -79,6 +97,21 @@ pub(crate) fn check(bytes: &[u8], variant: Variant) -> Result<Functions, Refusal
 }
 
 type Parsed<T> = Result<T, wasmparser::BinaryReaderError>;
+
+/// The types of a valid module.
+fn types(bytes: &[u8], variant: Variant, bodies: Bodies) -> Parsed<Types> {
+    let mut validator = Validator::new_with_features(variant.features());
+    if bodies == Bodies::Checked {
+        return validator.validate_all(bytes);
+    }
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let ValidPayload::End(types) = validator.payload(&payload?)? {
+            return Ok(types);
+        }
+    }
+    // Parsing has ended without the end that it always comes to.
+    validator.validate_all(bytes)
+}
 
 /// The sections that say what a module is to its host.
 #[derive(Default)]

@@ -6,14 +6,15 @@ use wasmi::{
     TypedFunc, WasmParams, WasmResults,
 };
 
+use crate::cache::{CompiledModule, Lookup};
 use crate::guest::{self, GET_ELEM_ANSWER, READ_ELEMS_ANSWER};
 use crate::validate::one_line;
 use crate::{EngineError, ExtensionEngine, MEMORY_PAGES_MAX, Module, Program, Runtime};
 
 const RUNTIME: Runtime = Runtime::Wasmi;
 
-pub(crate) fn program(module: Module, name: &str) -> Result<Box<dyn Program>, EngineError> {
-    match prepare(&module) {
+pub(crate) fn program(module: Module, name: &str, lookup: Lookup) -> Result<Box<dyn Program>, EngineError> {
+    match prepare(&module, lookup) {
         Ok((compiled, linker)) => Ok(Box::new(Compiled { module, name: name.to_owned(), compiled, linker })),
         Err(error) => Err(EngineError::Compile {
             runtime: RUNTIME,
@@ -30,11 +31,14 @@ struct Compiled {
     linker: Linker<StoreLimits>,
 }
 
-/// Translates `module`, and makes the host's functions that it may be linked to.
-fn prepare(module: &Module) -> Result<(wasmi::Module, Linker<StoreLimits>), Error> {
-    let engine = Engine::new(&config());
-    let compiled = wasmi::Module::new(&engine, module.bytes())?;
-    let mut linker = Linker::new(&engine);
+/// Translates `module`, unless it was found, and makes the host's functions that it may be linked to.
+fn prepare(module: &Module, lookup: Lookup) -> Result<(wasmi::Module, Linker<StoreLimits>), Error> {
+    let compiled = lookup.or_compile(|| {
+        let engine = Engine::new(&config());
+        wasmi::Module::new(&engine, module.bytes()).map(CompiledModule::from)
+    })?;
+    let compiled = compiled.wasmi().ok_or_else(|| Error::new("it was compiled for another runtime"))?.clone();
+    let mut linker = Linker::new(compiled.engine());
     linker.func_wrap(import::MODULE, import::GET_ELEM, |_: u32, _: u32| GET_ELEM_ANSWER)?;
     linker.func_wrap(import::MODULE, import::READ_ELEMS, |_: u32, _: u32| READ_ELEMS_ANSWER)?;
     Ok((compiled, linker))

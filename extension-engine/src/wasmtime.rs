@@ -1,19 +1,27 @@
 //! wasmtime: machine code by Cranelift.
 
+use std::sync::OnceLock;
+
 use ringseal_abi::{export, import};
 use wasmtime::{
     Config, Engine, Error, Instance, InstancePre, Linker, Memory, OptLevel, Store, StoreLimits,
     StoreLimitsBuilder, Trap, TypedFunc, WasmParams, WasmResults,
 };
 
+use crate::cache::{CompiledModule, Lookup};
 use crate::guest::{self, GET_ELEM_ANSWER, READ_ELEMS_ANSWER};
 use crate::validate::one_line;
-use crate::{EngineError, ExtensionEngine, MEMORY_PAGES_MAX, Module, Program, Runtime};
+use crate::{EngineError, ExtensionEngine, Limits, MEMORY_PAGES_MAX, Module, Program, Runtime};
 
 const RUNTIME: Runtime = Runtime::Wasmtime;
 
-pub(crate) fn program(module: Module, name: &str) -> Result<Box<dyn Program>, EngineError> {
-    match prepare(&module) {
+pub(crate) fn program(
+    module: Module,
+    name: &str,
+    lookup: Lookup,
+    limits: &Limits,
+) -> Result<Box<dyn Program>, EngineError> {
+    match prepare(&module, lookup, limits) {
         Ok(instance) => Ok(Box::new(Compiled { module, name: name.to_owned(), instance })),
         Err(error) => Err(EngineError::Compile {
             runtime: RUNTIME,
@@ -29,14 +37,26 @@ struct Compiled {
     instance: InstancePre<StoreLimits>,
 }
 
-/// Compiles `module` and links the host's functions to it.
-fn prepare(module: &Module) -> Result<InstancePre<StoreLimits>, Error> {
-    let engine = Engine::new(&config())?;
-    let compiled = wasmtime::Module::from_binary(&engine, module.bytes())?;
-    let mut linker = Linker::new(&engine);
+/// Compiles `module`, unless it was found, and links the host's functions to it.
+fn prepare(module: &Module, lookup: Lookup, limits: &Limits) -> Result<InstancePre<StoreLimits>, Error> {
+    let engine = engine(limits.stack)?;
+    let compiled = lookup
+        .or_compile(|| wasmtime::Module::from_binary(engine, module.bytes()).map(CompiledModule::from))?;
+    let compiled = compiled.wasmtime().ok_or_else(|| Error::msg("it was compiled for another runtime"))?;
+    let mut linker = Linker::new(compiled.engine());
     linker.func_wrap(import::MODULE, import::GET_ELEM, |_: u32, _: u32| GET_ELEM_ANSWER)?;
     linker.func_wrap(import::MODULE, import::READ_ELEMS, |_: u32, _: u32| READ_ELEMS_ANSWER)?;
-    linker.instantiate_pre(&compiled)
+    linker.instantiate_pre(compiled)
+}
+
+/// What compiles modules whose calls may take `stack` bytes, for the life of the process.
+pub(crate) fn engine(_stack: u32) -> Result<&'static Engine, Error> {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    if let Some(engine) = ENGINE.get() {
+        return Ok(engine);
+    }
+    let engine = Engine::new(&config())?;
+    Ok(ENGINE.get_or_init(|| engine))
 }
 
 fn config() -> Config {
