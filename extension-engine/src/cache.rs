@@ -10,6 +10,10 @@ mod disk;
 mod error;
 mod fallback;
 mod key;
+#[cfg_attr(
+    not(any(feature = "wasmtime", feature = "wasmi")),
+    expect(dead_code, reason = "no runtime compiles, so none asks")
+)]
 mod lookup;
 mod memory;
 

@@ -33,7 +33,7 @@ impl From<wasmi::Module> for CompiledModule {
 impl CompiledModule {
     /// What compiled it.
     pub fn runtime(&self) -> Runtime {
-        match &self.0 {
+        match self.0 {
             #[cfg(feature = "wasmtime")]
             Compiled::Wasmtime(_) => Runtime::Wasmtime,
             #[cfg(feature = "wasmi")]

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
@@ -265,7 +266,8 @@ fn count(counter: &AtomicU64) {
 
 /// The file of `key`.
 fn name(key: &CacheKey) -> String {
-    CacheKey::id(&format::description(key)) + SUFFIX
+    let digest = Sha256::digest(format::description(key));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + SUFFIX
 }
 
 /// The authentication key of `folder`, which is made if it isn't there.

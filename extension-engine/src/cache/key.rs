@@ -1,5 +1,6 @@
 //! What a compiled module is found by.
 
+#[cfg(feature = "wasmtime")]
 use std::hash::{Hash, Hasher};
 #[cfg(feature = "wasmtime")]
 use std::sync::OnceLock;
@@ -29,13 +30,6 @@ pub struct CacheKey {
     /// Bytes of stack that the module's calls may take. Machine code doesn't depend on it, and files are not told apart by
     /// it; but a module that is ready to run belongs to a runtime with this limit.
     pub stack: u32,
-}
-
-impl CacheKey {
-    /// A name for all of it but the stack: a SHA-256 of `head`, a file's way to say the same.
-    pub(super) fn id(head: &[u8]) -> String {
-        Sha256::digest(head).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 /// What [`compile`](crate::compile) keeps `module` under; nothing if there is nothing to keep: native code is compiled into
@@ -72,8 +66,10 @@ fn wasmtime_settings(_: &Limits) -> Option<[u8; 32]> {
 }
 
 /// Lets what can be hashed for a table be hashed for good.
+#[cfg(feature = "wasmtime")]
 struct Digesting(Sha256);
 
+#[cfg(feature = "wasmtime")]
 impl Hasher for Digesting {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
