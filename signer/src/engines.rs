@@ -8,6 +8,7 @@ use extension_engine::{
 };
 
 use crate::WorkOptions;
+use crate::cache_command::open_cache;
 use crate::key::Key;
 use crate::stats::Stats;
 
@@ -57,9 +58,14 @@ impl<'a> Engines<'a> {
             present: None,
             generation: u32::from(!options.is_swapping),
         };
+        // Modules of the other runtimes are made ready once in a process, and can't be kept in files.
+        let settings = match options.runtime {
+            Runtime::Wasmtime => Settings { cache: open_cache(&options.cache), ..Settings::default() },
+            _ => Settings::default(),
+        };
         for method in Method::ALL {
             let started = Instant::now();
-            let mut extension = engines.extension(method, options).map_err(Failure::bad_input)?;
+            let mut extension = engines.extension(method, options, &settings).map_err(Failure::bad_input)?;
             engines.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
             let unfit = |error| Failure::bad_input(format_args!("extension {method}: {error}"));
             let instance = engines.instance(&*extension.program).map_err(unfit)?;
@@ -69,10 +75,15 @@ impl<'a> Engines<'a> {
         Ok(engines)
     }
 
-    fn extension(&self, method: Method, options: &WorkOptions) -> Result<Extension, EngineError> {
+    fn extension(
+        &self,
+        method: Method,
+        options: &WorkOptions,
+        settings: &Settings,
+    ) -> Result<Extension, EngineError> {
         let path = options.modules.iter().find(|(name, _)| *name == method).map(|(_, path)| path);
         let replacement = path.map(|path| Module::from_file(path)).transpose()?;
-        let program = compile(options.runtime, method.name(), replacement.as_ref(), &Settings::default())?;
+        let program = compile(options.runtime, method.name(), replacement.as_ref(), settings)?;
         let module_id = program.module().map_or(0, |module| {
             self.stats.of(method).set_module(module.variant(), &module.sha256());
             u64::from_be_bytes(module.sha256()[..8].try_into().unwrap_or_default())

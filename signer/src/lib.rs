@@ -19,6 +19,7 @@
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
+mod cache_command;
 #[expect(dead_code, reason = "the server and the supervisor come next")]
 mod control;
 mod descriptors;
@@ -38,6 +39,7 @@ use std::io;
 use cli::{Exit, Failure};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+pub use cache_command::{CacheArguments, CacheCommand};
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
 
@@ -51,6 +53,7 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
     match options {
         Options::Supervise(options) => supervisor::run(&options),
         Options::Work(options) => worker::run(&options),
+        Options::Cache(command) => cache_command::run(&command),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
         Options::PublicKey(source) => {
             let public_key = keygen::public_key(&source.read()?.to_secret().map_err(Failure::bad_input)?);

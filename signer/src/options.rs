@@ -13,6 +13,7 @@ use extension_engine::Runtime;
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::KeySource;
+use crate::cache_command::{CacheArguments, CacheCommand};
 
 /// What the signer is asked to do.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum Options {
     Keygen(PathBuf),
     /// Print the public key of a key.
     PublicKey(KeySource),
+    /// Show or change the module cache.
+    Cache(CacheCommand),
 }
 
 /// What the supervisor needs to know.
@@ -64,6 +67,8 @@ pub struct WorkOptions {
     pub is_swapping: bool,
     /// Files that replace built-in modules.
     pub modules: Vec<(Method, PathBuf)>,
+    /// Where compiled modules are kept.
+    pub cache: CacheArguments,
     /// Records to claim at once at most.
     pub batch: usize,
     /// How to wait for records.
@@ -101,6 +106,11 @@ enum Command {
         /// As for signing
         #[arg(long, value_name = "FILE")]
         key: KeySource,
+    },
+    /// Show, clear or fill the directory of compiled modules
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
     },
     #[command(hide = true)]
     Worker {
@@ -144,6 +154,8 @@ struct WorkArguments {
     /// A wasm file in the place of a built-in module; NAME is ecdsa, schnorr or null
     #[arg(long = "module", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(module))]
     modules: Vec<(Method, PathBuf)>,
+    #[command(flatten)]
+    cache: CacheArguments,
     /// Records to claim at once at most; fewer where they would take more than about 5 ms
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
@@ -173,6 +185,7 @@ impl Options {
         Ok(match arguments.command {
             Some(Command::Keygen { file }) => Self::Keygen(file),
             Some(Command::PublicKey { key }) => Self::PublicKey(key),
+            Some(Command::Cache { command }) => Self::Cache(command),
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
@@ -206,6 +219,7 @@ impl WorkArguments {
             runtime,
             is_swapping,
             modules: self.modules,
+            cache: self.cache,
             batch,
             wait: self.wait,
             stall_after: self.stall,
@@ -257,6 +271,8 @@ impl WorkOptions {
         }
         add("--batch", self.batch.to_string().into());
         add("--wait", self.wait.to_string().into());
+        arguments.extend(self.cache.to_arguments());
+        let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
         arguments
@@ -264,7 +280,7 @@ impl WorkOptions {
 }
 
 /// The two halves of `NAME=PATH`.
-fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
+pub(crate) fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
     let bytes = argument.as_bytes();
     let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it has the form NAME=PATH")?;
     let name = &bytes[..equals];
