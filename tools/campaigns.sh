@@ -27,6 +27,7 @@ runtimes() { printf 'native,wasmtime,wasmi%s' "${wasm3:+,wasm3}"; }
 step_crash() { campaign crash --kills "$size" --runtimes "$(runtimes)"; }
 step_poison() { campaign poison --rounds "$size"; }
 step_sigbus() { campaign sigbus --rounds "$size"; }
+step_cache() { campaign cache --files "$size"; }
 step_attach() { campaign attach --starts "$size"; }
 step_hostile() { campaign hostile --signatures "$size" --runtimes "$(runtimes)"; }
 step_mutate() { campaign mutate --rounds "$size"; }
