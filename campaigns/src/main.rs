@@ -4,6 +4,7 @@
 //! runs is the kernel's to say, so that a failure need not come again.
 
 mod attach;
+mod cache;
 mod crash;
 mod hostile;
 mod keyscan;
@@ -54,6 +55,10 @@ enum Campaign {
     Crash(crash::Options),
     /// SIGSTOP of each role for up to half a minute under load
     Pause(pause::Options),
+    /// Files of compiled modules that were changed, cut, exchanged; a crowd of processes at one cache
+    Cache(cache::Options),
+    #[command(hide = true)]
+    CacheMember(cache::MemberOptions),
     /// Records that kill whoever signs them
     Poison(poison::Options),
     /// A ring that is cut or punched under running processes
@@ -86,6 +91,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
+        Campaign::Cache(options) => cache::run(&options),
+        Campaign::CacheMember(options) => cache::run_member(&options),
         Campaign::Poison(options) => poison::run(&options),
         Campaign::Keyscan(options) => keyscan::run(&options),
         Campaign::Malformed(options) => malformed::run(&options),

@@ -21,6 +21,7 @@
 //! records of one batch share them.
 
 mod assignment;
+mod cache_command;
 mod control;
 mod ctl;
 mod descriptors;
@@ -49,6 +50,7 @@ use std::io;
 use cli::{Exit, Failure};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+pub use cache_command::{CacheArguments, CacheCommand};
 pub use ctl::CtlOptions;
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
@@ -67,6 +69,7 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
         Options::Supervise(options) => supervisor::run(&options),
         Options::Work(options) => worker::run(&options),
         Options::Prepare(options) => prepare::run(&options),
+        Options::Cache(command) => cache_command::run(&command),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
         Options::Ctl(options) => ctl::run(&options),
         Options::PublicKey(source) => {

@@ -12,6 +12,7 @@ use cli::{Failure, Method};
 use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
+use crate::cache_command::{CacheArguments, CacheCommand};
 use crate::control::ControlArguments;
 use crate::ctl::{CtlArguments, CtlOptions};
 use crate::limits::{self, LimitArguments};
@@ -33,6 +34,8 @@ pub enum Options {
     PublicKey(KeySource),
     /// Ask a running signer for something.
     Ctl(CtlOptions),
+    /// Show or change the module cache.
+    Cache(CacheCommand),
 }
 
 /// What the supervisor needs to know.
@@ -74,6 +77,8 @@ pub struct WorkOptions {
     pub is_swapping: bool,
     /// Files that replace built-in modules.
     pub modules: Vec<(Method, PathBuf)>,
+    /// Where compiled modules are kept.
+    pub cache: CacheArguments,
     /// Records to claim at once at most.
     pub batch: usize,
     /// How to wait for records.
@@ -118,6 +123,11 @@ enum Command {
     },
     /// Ask a running signer for something: its status, another module, other limits, another key, its end
     Ctl(CtlArguments),
+    /// Show, clear or fill the directory of compiled modules
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     #[command(hide = true)]
     Worker {
         #[arg(long)]
@@ -139,6 +149,8 @@ enum Command {
         nice: bool,
         #[command(flatten)]
         limits: LimitArguments,
+        #[command(flatten)]
+        cache: CacheArguments,
     },
 }
 
@@ -173,6 +185,8 @@ struct WorkArguments {
     /// A wasm file in the place of a built-in module; NAME is ecdsa, schnorr or null
     #[arg(long = "module", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(module))]
     modules: Vec<(Method, PathBuf)>,
+    #[command(flatten)]
+    cache: CacheArguments,
     /// Records to claim at once at most; fewer where they would take more than about 5 ms
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
@@ -217,11 +231,18 @@ impl Options {
             Some(Command::Keygen { file }) => Self::Keygen(file),
             Some(Command::PublicKey { key }) => Self::PublicKey(key),
             Some(Command::Ctl(ctl)) => Self::Ctl(ctl.check()?),
+            Some(Command::Cache { command }) => Self::Cache(command),
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
-            Some(Command::Prepare { control, supervisor, nice, limits }) => {
-                Self::Prepare(PrepareOptions { control, supervisor, is_nice: nice, limits: limits.check()? })
+            Some(Command::Prepare { control, supervisor, nice, limits, cache }) => {
+                Self::Prepare(PrepareOptions {
+                    control,
+                    supervisor,
+                    is_nice: nice,
+                    limits: limits.check()?,
+                    cache,
+                })
             }
             None => Self::Supervise(arguments.supervisor.check()?),
         })
@@ -254,6 +275,7 @@ impl WorkArguments {
             runtime,
             is_swapping,
             modules: self.modules,
+            cache: self.cache,
             batch,
             wait: self.wait,
             stall_after: self.stall,
@@ -307,6 +329,8 @@ impl WorkOptions {
         }
         add("--batch", self.batch.to_string().into());
         add("--wait", self.wait.to_string().into());
+        arguments.extend(self.cache.to_arguments());
+        let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
         arguments.extend(self.release_check.to_arguments().map(OsString::from));
@@ -316,7 +340,7 @@ impl WorkOptions {
 }
 
 /// The two halves of `NAME=PATH`.
-fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
+pub(crate) fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
     let bytes = argument.as_bytes();
     let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it has the form NAME=PATH")?;
     let name = &bytes[..equals];

@@ -16,6 +16,7 @@ use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::cache_command::open_cache_when_needed;
 use crate::engines::{Engines, Origin, Workshop};
 use crate::installer::{self, Shared};
 use crate::key::Key;
@@ -89,7 +90,8 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         (ring.spec().message_capacity as usize, ring.spec().signature_capacity as usize);
     let records_max = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
     let batch = new_batch(records_max, lens)?;
-    let settings = Settings { limits: options.limits.clone() };
+    let cache = open_cache_when_needed(&options.cache);
+    let settings = Settings { limits: options.limits.clone(), cache };
     let release_check = ReleaseCheck::new(options.release_check, &key, records_max, lens)?;
     let workshop = Workshop { key: key.into(), settings, stats: stats.into() };
     let engines = Engines::start(workshop.clone(), &assignments, options.is_swapping)?;
