@@ -247,6 +247,8 @@ impl Round<'_> {
             }
         }
         for core in self.cores.left() {
+            // It may hold a key, and is told once.
+            let _ = fs::remove_file(&core);
             self.session.complain(format_args!("{}: a crash has left {}", self.runtime, core.display()));
         }
         Ok(())
