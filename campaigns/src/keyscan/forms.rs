@@ -51,7 +51,7 @@ pub fn all(key: &SecretKey) -> Vec<Form> {
         }
     }
     for (sign, number) in numbers(key) {
-        let text = decimal(&*number);
+        let text = decimal(&number);
         printed.push(Form { name: format!("{sign}decimal"), bytes: text.into_bytes().into() });
     }
     forms.append(&mut printed);

@@ -71,9 +71,8 @@ impl Corpus {
     /// Reads all tests: of the first version of the language, of the newest, and of the proposals in between.
     pub fn read() -> Self {
         let mut corpus = Self::default();
-        let versions =
-            [SpecVersion::V1, SpecVersion::V2, SpecVersion::Latest].into_iter().flat_map(|v| spec(v));
-        for file in versions.chain(PROPOSALS.into_iter().flat_map(|p| proposal(p))) {
+        let versions = [SpecVersion::V1, SpecVersion::V2, SpecVersion::Latest].into_iter().flat_map(spec);
+        for file in versions.chain(PROPOSALS.into_iter().flat_map(proposal)) {
             corpus.read_file(&file);
         }
         corpus
