@@ -254,7 +254,7 @@ mod on_disk {
         let mut warmed = Vec::new();
         for (method, path) in wanted {
             let module = match path {
-                Some(path) => Module::from_file(path),
+                Some(path) => Module::from_file(path, &settings.limits),
                 None => Module::built_in(method.name(), Variant::Wide),
             };
             let module = module.map_err(Failure::bad_input)?;
