@@ -23,6 +23,10 @@ flags='
 --module            signer    TEXT                            NAME=PATH: wasm in place of a built-in module
 --public-key        consumer  TEXT                            one more key to trust, HEX or a file; may be repeated
 --verify-before-release signer -                          verify natively before the consumer gets it
+--control           signer    TEXT                            folder for `signer ctl`, which changes a running signer
+--limits            signer    TEXT                            TOML file: what a module may use
+--deadline          signer    NUMBER                          CPU time that a module may take for a message, in ms (100)
+--cache             signer    TEXT                            folder for compiled modules, or none
 --verifier          consumer  secp256k1|k256|native|wasmtime|wasmi|wasm3|none
 --verify-threads    consumer  NUMBER                          threads that verify
 --encoding          consumer  hex|base64|der                  of the signatures written

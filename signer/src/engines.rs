@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cli::{Failure, Method};
-use extension_engine::{Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Settings, compile};
+use extension_engine::{Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Runtime, Settings, compile};
 
 use crate::assignment::{Assignment, Assignments, index};
 use crate::key::Key;
@@ -45,11 +45,29 @@ impl Workshop {
         let started = Instant::now();
         let replacement = assignment.replacement(&self.settings.limits)?;
         let name = assignment.method.name();
+        let hits = self.cache_hits();
         let program = compile(assignment.runtime, name, replacement.as_ref(), &self.settings)?;
+        self.count_hits(assignment.runtime, hits);
         self.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
         let mut extension = Extension { assignment: assignment.clone(), program, instance: None };
         extension.instance = Some(self.instance(&extension)?);
         Ok(extension)
+    }
+
+    /// How often modules were found in memory, and on disk.
+    fn cache_hits(&self) -> (u64, u64) {
+        let counts = self.settings.cache.counts();
+        let of = |name: &str| counts.iter().filter(|tier| tier.tier == name).map(|tier| tier.hits).sum();
+        (of("memory"), of("disk"))
+    }
+
+    fn count_hits(&self, runtime: Runtime, before: (u64, u64)) {
+        let after = self.cache_hits();
+        let stats = &self.stats;
+        stats.cache_memory_hits.add(after.0 - before.0);
+        stats.cache_disk_hits.add(after.1 - before.1);
+        let is_compiled = matches!(runtime, Runtime::Wasmtime | Runtime::Wasmi);
+        stats.cache_misses.add(u64::from(is_compiled && after == before));
     }
 
     /// A new instance, with the key in it if its method signs with one.

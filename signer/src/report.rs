@@ -30,6 +30,10 @@ pub(crate) struct Report {
     restores: u64,
     /// Instances replaced after a trap, a missed deadline or a full heap.
     replacements: u64,
+    /// Modules that were found compiled, in memory and on disk, and those that were not.
+    cache_memory_hits: u64,
+    cache_disk_hits: u64,
+    cache_misses: u64,
     compile_ns: u64,
     instantiate_ns: u64,
     /// Those that records asked for.
@@ -73,6 +77,9 @@ impl Report {
             swaps: totals.swaps,
             restores: totals.restores,
             replacements: totals.replacements,
+            cache_memory_hits: totals.cache_memory_hits,
+            cache_disk_hits: totals.cache_disk_hits,
+            cache_misses: totals.cache_misses,
             compile_ns: totals.compile_ns,
             instantiate_ns: totals.instantiate_ns,
             methods: methods.into_iter().filter(|method| method.signed + method.failed > 0).collect(),

@@ -28,7 +28,11 @@ pub(crate) struct Stats {
     pub restores: Counter,
     /// Instances replaced: after a trap, a missed deadline, or a full heap.
     pub replacements: Counter,
-    /// Time in compilation, in nanoseconds.
+    /// Modules that were found compiled, in memory and on disk, and those that were not.
+    pub cache_memory_hits: Counter,
+    pub cache_disk_hits: Counter,
+    pub cache_misses: Counter,
+    /// Time in compilation, or in fetching what was compiled, in nanoseconds.
     pub compile_ns: Counter,
     /// Time in instantiation, the key's installation included, in nanoseconds.
     pub instantiate_ns: Counter,
@@ -107,6 +111,9 @@ impl Stats {
             swaps: self.swaps.get(),
             restores: self.restores.get(),
             replacements: self.replacements.get(),
+            cache_memory_hits: self.cache_memory_hits.get(),
+            cache_disk_hits: self.cache_disk_hits.get(),
+            cache_misses: self.cache_misses.get(),
             compile_ns: self.compile_ns.get(),
             instantiate_ns: self.instantiate_ns.get(),
             unknown: self.unknown.get(),
@@ -122,6 +129,9 @@ pub(crate) struct Totals {
     pub swaps: u64,
     pub restores: u64,
     pub replacements: u64,
+    pub cache_memory_hits: u64,
+    pub cache_disk_hits: u64,
+    pub cache_misses: u64,
     pub compile_ns: u64,
     pub instantiate_ns: u64,
     pub unknown: u64,
@@ -165,6 +175,9 @@ impl Add for Totals {
             swaps: self.swaps + other.swaps,
             restores: self.restores + other.restores,
             replacements: self.replacements + other.replacements,
+            cache_memory_hits: self.cache_memory_hits + other.cache_memory_hits,
+            cache_disk_hits: self.cache_disk_hits + other.cache_disk_hits,
+            cache_misses: self.cache_misses + other.cache_misses,
             compile_ns: self.compile_ns + other.compile_ns,
             instantiate_ns: self.instantiate_ns + other.instantiate_ns,
             unknown: self.unknown + other.unknown,

@@ -48,9 +48,9 @@ impl Supervisor<'_> {
                 replacements: totals.replacements,
                 worker_deaths: self.deaths(),
                 swaps: totals.swaps,
-                cache_memory_hits: 0,
-                cache_disk_hits: 0,
-                cache_misses: 0,
+                cache_memory_hits: totals.cache_memory_hits,
+                cache_disk_hits: totals.cache_disk_hits,
+                cache_misses: totals.cache_misses,
             },
         }
     }
