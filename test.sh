@@ -44,7 +44,10 @@ crash           campaign  5/90  kills:40:10000             each role killed at r
 poison          campaign  3/20  rounds:1:50                records that kill their signers fail, and no others
 pause           campaign  3/40  stops:20:1000              processes stopped for up to 30 s lose nothing and are not robbed
 sigbus          campaign  3/30  rounds:15:1000             rings cut and punched under running processes
+cache           campaign  5/20  files:300:10000            compiled modules that were tampered with never run; many processes share a cache
 hostile         campaign  5/40  signatures:20000:1000000   a message that changes while it is signed gives no key away
+malformed       campaign  5/60  mutants:3000:200000        official malformed and invalid modules are refused, damaged ones crash no runtime
+keyscan         campaign  5/20  rounds:1:20                no form of the key lies where it must not, and a crash leaves no core
 mutate          campaign  5/40  rounds:8:300               random bytes written all over a ring at work
 fuzz            campaign  10/60 seconds:5:380              each fuzz target, with the address sanitizer
 volume          campaign  5/60  messages:50000:1000000     many messages on each fast runtime'

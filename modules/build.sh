@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the guest modules, every scheme in every variant, and writes them with their manifest.toml into ../bins.
+# Builds the guest modules, every scheme in every variant, bakes their tables into them, and writes them with their
+# manifest.toml into ../bins.
 #
 #   build.sh [--out DIR]           build into DIR
 #   build.sh [--out DIR] --check   only compare DIR with the sources: needs no toolchain; exit 1 if they differ
@@ -103,7 +104,8 @@ flags() { # variant
         printf -- '-Ctarget-feature=%s\n' "$(printf ',+%s' "${features[@]}" | cut -c 2-)"
         ;;
     esac
-    # Building the table takes 97 KiB of stack; with LLVM's 1 MiB each instance would be four times as big.
+    # Building the table, which `bake` has a module do, takes 97 KiB of stack; with LLVM's 1 MiB each instance would be
+    # four times as big.
     echo -Clink-arg=-zstack-size=131072
     # No path of this machine gets into a module.
     printf -- '--remap-path-prefix=%s\n' "$here=modules" "${CARGO_HOME:-$HOME/.cargo}=cargo" \
@@ -114,7 +116,20 @@ build_module() { # scheme, variant
     CARGO_ENCODED_RUSTFLAGS=$(flags "$2" | paste -s -d $'\x1f') RUSTC=$rustc \
         "$cargo" rustc --locked --quiet --release --manifest-path "$here/Cargo.toml" --package "$1-module" \
         --crate-type cdylib --target $target "${build_std[@]}" --target-dir "$here/target/guest/$2"
-    cp "$here/target/guest/$2/$target/release/$1_module.wasm" "$new/$1.$2.wasm"
+    bake "$here/target/guest/$2/$target/release/$1_module.wasm" "$new/$1.$2.wasm"
+}
+
+# Runs the module's WasmInit, once and for all: see bake/. The toolchain and the runtime are the programs', and not in the
+# digest of the sources: what a module computes is the same wherever it runs.
+bake() { # from, to
+    "$bake_target/release/bake" "$@"
+}
+
+# The whole workspace has to be named for the tool's dependencies to be those of the programs, built once for both.
+build_bake() {
+    bake_target=${CARGO_TARGET_DIR:-$here/../target}
+    env -u RUSTC_BOOTSTRAP cargo build --locked --quiet --release --manifest-path "$here/../Cargo.toml" \
+        --target-dir "$bake_target" --workspace --bin bake
 }
 
 describe_module() { # scheme, variant
@@ -135,6 +150,7 @@ END
 
 build() {
     find_toolchain
+    build_bake || fail 1 "the tool that bakes modules, $here/bake, doesn't build"
     mkdir -p "$out"
     new=$(mktemp -d "$out/.new.XXXXXX")
     trap 'rm -rf "$new"' EXIT

@@ -18,15 +18,18 @@ note_result() { # CAMPAIGN COUNTS RESULT
 # Runs a campaign against the programs as they are shipped.
 campaign() { # NAME ARGUMENT...
     build_programs --quiet -p campaigns -p producer -p signer -p consumer -p shmem-layout || return
-    "$bin/campaign" "$1" --programs "${programs:-$bin}" --results "$results" "${@:2}"
+    XDG_CACHE_HOME=$target/cache "$bin/campaign" "$1" --programs "${programs:-$bin}" --results "$results" "${@:2}"
 }
 
 # The runtimes that this build has, the slow ones last.
 runtimes() { printf 'native,wasmtime,wasmi%s' "${wasm3:+,wasm3}"; }
 
 step_crash() { campaign crash --kills "$size" --runtimes "$(runtimes)"; }
+step_malformed() { campaign malformed --mutants "$size" --runtimes "$(runtimes)"; }
+step_keyscan() { campaign keyscan --rounds "$size" --runtimes "$(runtimes)"; }
 step_poison() { campaign poison --rounds "$size"; }
 step_sigbus() { campaign sigbus --rounds "$size"; }
+step_cache() { campaign cache --files "$size"; }
 step_attach() { campaign attach --starts "$size"; }
 step_hostile() { campaign hostile --signatures "$size" --runtimes "$(runtimes)"; }
 step_mutate() { campaign mutate --rounds "$size"; }

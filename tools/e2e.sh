@@ -11,7 +11,7 @@ enter_work_folder() {
     work=$(mktemp -d)
     trap leave_work_folder EXIT
     trap 'exit 143' TERM
-    export XDG_STATE_HOME=$work/state XDG_RUNTIME_DIR=$work/rings
+    export XDG_STATE_HOME=$work/state XDG_RUNTIME_DIR=$work/rings XDG_CACHE_HOME=$work/cache
     mkdir -m 0700 "$XDG_RUNTIME_DIR"
 }
 

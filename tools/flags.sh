@@ -21,6 +21,8 @@ flags='
 --workers           signer    NUMBER                          signing processes
 --batch             signer    NUMBER                          records claimed at a time
 --module            signer    TEXT                            NAME=PATH: wasm in place of a built-in module
+--public-key        consumer  TEXT                            one more key to trust, HEX or a file; may be repeated
+--verify-before-release signer -                          verify natively before the consumer gets it
 --verifier          consumer  secp256k1|k256|native|wasmtime|wasmi|wasm3|none
 --verify-threads    consumer  NUMBER                          threads that verify
 --encoding          consumer  hex|base64|der                  of the signatures written

@@ -4,8 +4,11 @@
 //! runs is the kernel's to say, so that a failure need not come again.
 
 mod attach;
+mod cache;
 mod crash;
 mod hostile;
+mod keyscan;
+mod malformed;
 mod mutator;
 mod pause;
 mod poison;
@@ -52,10 +55,21 @@ enum Campaign {
     Crash(crash::Options),
     /// SIGSTOP of each role for up to half a minute under load
     Pause(pause::Options),
+    /// Files of compiled modules that were changed, cut, exchanged; a crowd of processes at one cache
+    Cache(cache::Options),
+    #[command(hide = true)]
+    CacheMember(cache::MemberOptions),
     /// Records that kill whoever signs them
     Poison(poison::Options),
     /// A ring that is cut or punched under running processes
     Sigbus(sigbus::Options),
+    /// The key, in every form, wherever it must not be
+    Keyscan(keyscan::Options),
+    /// Malformed, invalid and damaged modules
+    Malformed(malformed::Options),
+    /// Where mutants meet a runtime
+    #[command(hide = true)]
+    MalformedChild(malformed::ChildOptions),
     /// The signer of `poison`
     #[command(hide = true)]
     DoomedSigner(poison::DoomedOptions),
@@ -77,7 +91,12 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
+        Campaign::Cache(options) => cache::run(&options),
+        Campaign::CacheMember(options) => cache::run_member(&options),
         Campaign::Poison(options) => poison::run(&options),
+        Campaign::Keyscan(options) => keyscan::run(&options),
+        Campaign::Malformed(options) => malformed::run(&options),
+        Campaign::MalformedChild(options) => malformed::run_child(&options),
         Campaign::DoomedSigner(options) => poison::run_doomed(&options),
         Campaign::Sigbus(options) => sigbus::run(&options),
     }

@@ -19,7 +19,7 @@ use crate::trusted_key::TrustedKey;
 pub struct Journal {
     file: File,
     encoding: Encoding,
-    public_key: Option<PublicKey>,
+    public_keys: Vec<PublicKey>,
     lines: Vec<u8>,
     text: Text,
 }
@@ -29,7 +29,7 @@ fn status_name(status: i32) -> String {
     Status::from_raw(status).map_or_else(|| status.to_string(), |status| format!("{status:?}"))
 }
 
-/// The trusted key in hexadecimal, as each method uses it.
+/// A trusted key in hexadecimal, as each method uses it.
 struct PublicKey {
     compressed: String,
     x_only: String,
@@ -54,7 +54,8 @@ struct Line<'a> {
     /// Null where there is none: the signer failed, or the method is `null`.
     signature: Option<&'a str>,
     encoding: &'static str,
-    /// The key that the signature was held against; null when no key was given, or the method has none.
+    /// The key that verifies the signature, and the first one that was given if none does; null when none was given, or
+    /// the method has none.
     public_key: Option<&'a str>,
     /// Null when nobody looked.
     verified: Option<bool>,
@@ -68,13 +69,14 @@ struct Line<'a> {
 }
 
 impl Journal {
-    /// A journal at the end of `file`, with signatures in `encoding`, for a consumer that trusts `key`.
-    pub fn new(file: File, encoding: Encoding, key: Option<&TrustedKey>) -> Self {
-        let public_key = key.map(|key| PublicKey {
+    /// A journal at the end of `file`, with signatures in `encoding`, for a consumer that trusts `keys`.
+    pub fn new(file: File, encoding: Encoding, keys: &[TrustedKey]) -> Self {
+        let public_key = |key: &TrustedKey| PublicKey {
             compressed: hex::encode(key.compressed()),
             x_only: hex::encode(key.x_only()),
-        });
-        Self { file, encoding, public_key, lines: Vec::new(), text: Text::default() }
+        };
+        let public_keys = keys.iter().map(public_key).collect();
+        Self { file, encoding, public_keys, lines: Vec::new(), text: Text::default() }
     }
 
     /// Appends a line for each record that is one, and returns their bytes. When it returns, the kernel has the lines:
@@ -117,7 +119,7 @@ impl Journal {
             message_sha256: &self.text.message_sha256,
             signature: Some(self.text.signature.as_str()).filter(|text| !text.is_empty()),
             encoding: encoding.name(),
-            public_key: self.public_key.as_ref().and_then(|key| key.used_by(record.method)),
+            public_key: self.public_keys.get(record.key).and_then(|key| key.used_by(record.method)),
             verified: match record.outcome {
                 Outcome::Verified => Some(true),
                 Outcome::NotVerified => Some(false),

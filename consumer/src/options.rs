@@ -14,6 +14,9 @@ use crate::verify::VerifierChoice;
 /// Threads that verify, at most.
 const THREADS_MAX: u64 = 64;
 
+/// Keys to trust, at most: a wrong signature costs a verification under each.
+const KEYS_MAX: usize = 8;
+
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -30,8 +33,8 @@ pub struct Options {
     pub ring: RingPath,
     /// The folder for the run's files.
     pub out: PathBuf,
-    /// The key to trust; needed unless nobody verifies.
-    pub key: Option<TrustedKey>,
+    /// The keys to trust; one is needed unless nobody verifies.
+    pub keys: Vec<TrustedKey>,
     /// Who verifies.
     pub verifier: VerifierChoice,
     /// In how many threads; 1 is the thread that reads and writes.
@@ -86,9 +89,10 @@ struct Consume {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// The key to trust: 66 hexadecimal digits (SEC1, compressed), or a file that holds them
-    #[arg(long, value_name = "HEX|FILE")]
-    public_key: Option<String>,
+    /// A key to trust: 66 hexadecimal digits (SEC1, compressed), or a file that holds them. Up to 8, each with its flag:
+    /// a signature by any of them is good, as while keys are rotated
+    #[arg(long = "public-key", value_name = "HEX|FILE")]
+    public_keys: Vec<String>,
 
     /// Who verifies: secp256k1, k256, a runtime's extension (native, wasmtime, wasmi, wasm3), or none (measurements only)
     #[arg(long, value_name = "NAME", default_value_t)]
@@ -130,13 +134,31 @@ impl Command {
     }
 }
 
+/// The keys of all `arguments`, each of them once.
+fn trusted_keys(arguments: &[String]) -> Result<Vec<TrustedKey>, Failure> {
+    let mut keys = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        let key = TrustedKey::from_argument(argument)?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    if keys.len() > KEYS_MAX {
+        return Err(Failure::bad_input(format_args!(
+            "--public-key was given {} keys; at most {KEYS_MAX} are trusted at once",
+            keys.len()
+        )));
+    }
+    Ok(keys)
+}
+
 impl Consume {
     fn check(self) -> Result<Options, Failure> {
-        let key = self.public_key.as_deref().map(TrustedKey::from_argument).transpose()?;
+        let keys = trusted_keys(&self.public_keys)?;
         Ok(Options {
             ring: self.ring,
             out: self.out,
-            key,
+            keys,
             verifier: self.verifier,
             verify_threads: self.verify_threads as usize,
             encoding: self.encoding,
@@ -144,5 +166,39 @@ impl Consume {
             wait: self.wait,
             stall_after: self.stall,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The public keys of the numbers 1 to 9.
+    const KEYS: [&str; 9] = [
+        "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5",
+        "02f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9",
+        "02e493dbf1c10d80f3581e4904930b1404cc6c13900ee0758474fa94abe8c4cd13",
+        "022f8bde4d1a07209355b4a7250a5c5128e88b84bddc619ab7cba8d569b240efe4",
+        "03fff97bd5755eeea420453a14355235d382f6472f8568a18b2f057a1460297556",
+        "025cbdf0646e5db4eaa398f365f2ea7a0e3d419b7e0330e39ce92bddedcac4f9bc",
+        "022f01e5e15cca351daff3843fb70f3c2f0a1bdd05e5af888a67784ef3e10a2a01",
+        "03acd484e2f0c7f65309ad178a9f559abde09796974c57e714c35f110dfc27ccbe",
+    ];
+
+    fn trusted(arguments: &[&str]) -> Result<Vec<String>, Failure> {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Ok(trusted_keys(&arguments)?.iter().map(|key| hex::encode(key.compressed())).collect())
+    }
+
+    #[test]
+    fn up_to_eight_keys_are_trusted_in_the_order_in_which_they_were_given() {
+        assert_eq!(trusted(&[]).unwrap(), [""; 0]);
+        assert_eq!(trusted(&KEYS[..8]).unwrap(), KEYS[..8]);
+        assert_eq!(trusted(&[KEYS[1], KEYS[0], KEYS[1]]).unwrap(), [KEYS[1], KEYS[0]], "each counts once");
+        let failure = trusted(&KEYS).unwrap_err();
+        assert!(failure.exit == cli::Exit::BadInput && failure.message.contains("at most 8"), "{failure}");
+        let failure = trusted(&[KEYS[0], "no/such/file"]).unwrap_err();
+        assert!(failure.message.contains("no/such/file"), "{failure}");
     }
 }

@@ -49,14 +49,14 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let path = &options.ring;
     let ring = attach(path).map_err(|error| at(path, &error))?;
     let capacity = ring.spec().message_capacity as usize;
-    let plan = VerifierPlan::new(options.verifier, options.key.as_ref(), capacity)?;
+    let plan = VerifierPlan::new(options.verifier, &options.keys, capacity)?;
     let consumer = ring.join_consumer().map_err(|error| at(path, &error))?;
     // After joining: while another consumer lives, its folder is not ours to cut.
     let folder = OutputFolder::open(&options.out)?;
     let begin = if options.has_journal { begin_or_resume } else { begin_without_journal };
     let mut begun = begin(&folder, &AnsweredFor::of(&consumer, path)?)?;
     let journal = begun.journal.take();
-    let journal = journal.map(|file| Journal::new(file, options.encoding, options.key.as_ref()));
+    let journal = journal.map(|file| Journal::new(file, options.encoding, &options.keys));
     let recorder = Recorder::new(folder, begun, journal, INTERVAL_NS)?;
     answer_for_below(recorder.next_sequence(), &consumer, path)?;
 
@@ -69,6 +69,7 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     writer.progress.clear();
     let ran = Ran {
         verifier: options.verifier,
+        public_keys: options.keys.iter().map(|key| hex::encode(key.compressed())).collect(),
         verifier_threads: options.verify_threads,
         wait: options.wait.to_string(),
     };

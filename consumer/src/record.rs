@@ -66,6 +66,8 @@ pub struct Record {
     pub generation: u32,
     /// The runtime that signed it.
     pub runtime: &'static str,
+    /// Which of the trusted keys it was held against at last: the one that verifies it, and else the first.
+    pub key: usize,
     /// What became of it. Who reads the ring sets what the ring says; the verifier settles what is unchecked.
     pub outcome: Outcome,
 }
@@ -85,6 +87,7 @@ impl Record {
             module: [0; 8],
             generation: 0,
             runtime: "",
+            key: 0,
             outcome: Outcome::Unchecked,
         }
     }
@@ -127,13 +130,14 @@ impl Batch {
         self.len == 0
     }
 
-    /// The next record to fill in, with empty message and signature and nothing known about its outcome; its other
+    /// The next record to fill in, with empty message and signature and nothing known about its outcome and key; its other
     /// fields hold what an earlier batch left there. `None` when the batch is full.
     pub fn push(&mut self) -> Option<&mut Record> {
         let record = self.records.get_mut(self.len)?;
         self.len += 1;
         record.message.clear();
         record.signature.clear();
+        record.key = 0;
         record.outcome = Outcome::Unchecked;
         Some(record)
     }
@@ -165,6 +169,7 @@ mod tests {
         record.message.extend_from_slice(b"old");
         record.signature.extend_from_slice(b"old");
         record.outcome = Outcome::Verified;
+        record.key = 1;
         batch.verify_busy_ns = 7;
         assert!(batch.is_full() && batch.push().is_none());
 
@@ -172,7 +177,7 @@ mod tests {
         assert!(batch.is_empty() && batch.records().is_empty() && batch.verify_busy_ns == 0);
         let record = batch.push().unwrap();
         assert!(record.message.is_empty() && record.signature.is_empty());
-        assert_eq!(record.outcome, Outcome::Unchecked);
+        assert_eq!((record.outcome, record.key), (Outcome::Unchecked, 0));
         batch.pop();
         assert!(batch.is_empty());
     }

@@ -30,6 +30,8 @@ use shmem_layout::{failpoint, now_ns};
 pub struct Ran {
     /// Who verified.
     pub verifier: VerifierChoice,
+    /// The keys that were trusted, compressed, in hexadecimal.
+    pub public_keys: Vec<String>,
     /// In how many threads.
     pub verifier_threads: usize,
     /// How the consumer waited for the ring.
@@ -167,6 +169,7 @@ impl Recorder {
             runtimes: tally.runtimes.clone(),
             methods: methods.map(str::to_owned).collect(),
             verifier: ran.verifier.to_string(),
+            public_keys: ran.public_keys.clone(),
             verifier_threads: ran.verifier_threads,
             wait: ran.wait.clone(),
             message_bytes: tally.message_bytes,

@@ -22,6 +22,9 @@ pub struct Summary {
     pub methods: Vec<String>,
     /// Who verified.
     pub verifier: String,
+    /// The keys that were trusted: compressed SEC1, in hexadecimal. Those of the last start, if the run was resumed.
+    #[serde(default)]
+    pub public_keys: Vec<String>,
     /// How many threads verified.
     pub verifier_threads: usize,
     /// How the consumer waited for the ring.

@@ -67,36 +67,36 @@ pub struct VerifierPlan(Plan);
 
 #[derive(Clone)]
 enum Plan {
-    Secp256k1(Secp256k1),
-    K256(K256),
-    Extension(Arc<Programs>, TrustedKey),
+    Secp256k1(Keys<Secp256k1>),
+    K256(Keys<K256>),
+    Extension(Arc<Programs>, Vec<TrustedKey>),
     None,
 }
 
 impl VerifierPlan {
-    /// A plan for `choice`, trusting `key`, for messages of up to `message_capacity` bytes.
+    /// A plan for `choice`, trusting each of `keys`, for messages of up to `message_capacity` bytes.
     ///
     /// # Errors
     /// There is no key, and `choice` is not `none`: bad input. The runtime isn't built in, or can't take the
     /// built-in modules: environment.
     pub fn new(
         choice: VerifierChoice,
-        key: Option<&TrustedKey>,
+        keys: &[TrustedKey],
         message_capacity: usize,
     ) -> Result<Self, Failure> {
         if choice == VerifierChoice::None {
             return Ok(Self(Plan::None));
         }
-        let key = key.ok_or_else(|| {
-            Failure::bad_input(format_args!(
+        if keys.is_empty() {
+            return Err(Failure::bad_input(format_args!(
                 "--verifier {choice} needs the key to trust: --public-key with 66 hexadecimal digits or a file"
-            ))
-        })?;
+            )));
+        }
         Ok(Self(match choice {
-            VerifierChoice::Secp256k1 => Plan::Secp256k1(Secp256k1::new(key)?),
-            VerifierChoice::K256 => Plan::K256(K256::new(key)?),
+            VerifierChoice::Secp256k1 => Plan::Secp256k1(Keys::new(keys, Secp256k1::new)?),
+            VerifierChoice::K256 => Plan::K256(Keys::new(keys, K256::new)?),
             VerifierChoice::Extension(runtime) => {
-                Plan::Extension(Arc::new(Programs::compile(runtime, message_capacity)?), *key)
+                Plan::Extension(Arc::new(Programs::compile(runtime, message_capacity)?), keys.to_vec())
             }
             VerifierChoice::None => Plan::None,
         }))
@@ -110,19 +110,19 @@ impl VerifierPlan {
         Ok(Verifier(match &self.0 {
             Plan::Secp256k1(verifier) => Engine::Secp256k1(verifier.clone()),
             Plan::K256(verifier) => Engine::K256(verifier.clone()),
-            Plan::Extension(programs, key) => Engine::Extension(programs.instantiate(key)?),
+            Plan::Extension(programs, keys) => Engine::Extension(programs.instantiate(keys)?),
             Plan::None => Engine::None,
         }))
     }
 }
 
-/// Verifies records under one trusted key.
+/// Verifies records under the trusted keys.
 pub struct Verifier(Engine);
 
 #[allow(clippy::large_enum_variant, reason = "there is one a thread")]
 enum Engine {
-    Secp256k1(Secp256k1),
-    K256(K256),
+    Secp256k1(Keys<Secp256k1>),
+    K256(Keys<K256>),
     Extension(Extension),
     None,
 }
@@ -140,14 +140,11 @@ impl Verifier {
         let records = batch.records_mut();
         records.iter_mut().for_each(Record::hash_message);
         if !matches!(self.0, Engine::None) {
-            records
-                .iter_mut()
-                .filter(|record| has_no_scheme(record))
-                .for_each(|record| settle(record, false));
+            records.iter_mut().filter(|record| has_no_scheme(record)).for_each(|record| settle(record, None));
         }
         match &mut self.0 {
-            Engine::Secp256k1(verifier) => verify_each(records, |record| verifier.is_valid(record)),
-            Engine::K256(verifier) => verify_each(records, |record| verifier.is_valid(record)),
+            Engine::Secp256k1(verifier) => verify_each(records, verifier, Secp256k1::is_valid),
+            Engine::K256(verifier) => verify_each(records, verifier, K256::is_valid),
             Engine::Extension(extension) => extension.verify(records)?,
             Engine::None => {
                 let had_ns = now_ns();
@@ -160,10 +157,11 @@ impl Verifier {
     }
 }
 
-fn verify_each(records: &mut [Record], is_valid: impl Fn(&Record) -> bool) {
+fn verify_each<K>(records: &mut [Record], keys: &mut Keys<K>, is_valid: impl Fn(&K, &Record) -> bool) {
     for record in records {
         if is_to_verify(record) {
-            settle(record, is_acceptable(record) && is_valid(record));
+            let key = is_acceptable(record).then(|| keys.find(|key| is_valid(key, record))).flatten();
+            settle(record, key);
         }
         record.times.verified_ns = now_ns();
     }
@@ -185,8 +183,34 @@ pub(crate) fn is_acceptable(record: &Record) -> bool {
     record.signature.len() == 64 && (record.method != Method::Ecdsa || is_low_s(&record.signature[32..]))
 }
 
-pub(crate) fn settle(record: &mut Record, is_valid: bool) {
-    record.outcome = if is_valid { Outcome::Verified } else { Outcome::NotVerified };
+/// Settles what became of `record`: it verified under the key of this number, or under none.
+pub(crate) fn settle(record: &mut Record, key: Option<usize>) {
+    record.outcome = if key.is_some() { Outcome::Verified } else { Outcome::NotVerified };
+    record.key = key.unwrap_or(0);
+}
+
+/// The trusted keys in a verifier's own form. There is at least one.
+#[derive(Clone)]
+struct Keys<K> {
+    keys: Vec<K>,
+    /// The one that was good for the last record, and most likely is for the next.
+    last: usize,
+}
+
+impl<K> Keys<K> {
+    fn new(keys: &[TrustedKey], make: fn(&TrustedKey) -> Result<K, Failure>) -> Result<Self, Failure> {
+        Ok(Self { keys: keys.iter().map(make).collect::<Result<_, _>>()?, last: 0 })
+    }
+
+    /// The number of a key that `is_good`: the last one that was, if it still is.
+    fn find(&mut self, is_good: impl Fn(&K) -> bool) -> Option<usize> {
+        let last = self.last;
+        if !is_good(&self.keys[last]) {
+            let mut others = self.keys.iter().enumerate().filter(|(number, _)| *number != last);
+            (self.last, _) = others.find(|(_, key)| is_good(key))?;
+        }
+        Some(self.last)
+    }
 }
 
 /// Whether `s` is at most (n - 1) / 2, n being the order of secp256k1.

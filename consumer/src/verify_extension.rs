@@ -41,19 +41,21 @@ impl Programs {
         })
     }
 
-    /// Instances for one thread, that trust `key`.
-    pub fn instantiate(&self, key: &TrustedKey) -> Result<Extension, Failure> {
+    /// Instances for one thread, that trust `keys`.
+    pub fn instantiate(&self, keys: &[TrustedKey]) -> Result<Extension, Failure> {
         let make = || -> Result<Extension, EngineError> {
             let batch = engine::Batch::new(RECORDS_PER_RUN, self.message_capacity, 64)?;
             let ecdsa = Instance {
                 method: Method::Ecdsa,
                 engine: self.ecdsa.instantiate()?,
-                public_key: key.compressed().to_vec(),
+                public_keys: keys.iter().map(|key| key.compressed().to_vec()).collect(),
+                last: 0,
             };
             let schnorr = Instance {
                 method: Method::Schnorr,
                 engine: self.schnorr.instantiate()?,
-                public_key: key.x_only().to_vec(),
+                public_keys: keys.iter().map(|key| key.x_only().to_vec()).collect(),
+                last: 0,
             };
             Ok(Extension { runtime: self.runtime, instances: [ecdsa, schnorr], batch })
         };
@@ -75,7 +77,9 @@ pub(crate) struct Extension {
 struct Instance {
     method: Method,
     engine: Box<dyn ExtensionEngine>,
-    public_key: Vec<u8>,
+    public_keys: Vec<Vec<u8>>,
+    /// The one that was good for the last record, and most likely is for the next.
+    last: usize,
 }
 
 impl Extension {
@@ -95,29 +99,59 @@ impl Extension {
 }
 
 impl Instance {
+    /// Settles the records that are this instance's to verify: under the last good key, and what is left under the others.
     fn verify(&mut self, batch: &mut engine::Batch, records: &mut [Record]) -> Result<(), Box<dyn Error>> {
-        let method = self.method;
-        let is_ours = |record: &&mut Record| record.method == method && is_to_verify(record);
+        let last = self.last;
+        let others = (0..self.public_keys.len()).filter(|key| *key != last);
+        for key in std::iter::once(last).chain(others) {
+            if !self.verify_under(key, batch, records)? {
+                return Ok(());
+            }
+        }
+        records.iter_mut().filter(is_of(self.method)).for_each(|record| settle(record, None));
+        Ok(())
+    }
+
+    /// Settles those that verify under this key, and those that no key can verify. Says whether any are left.
+    fn verify_under(
+        &mut self,
+        key: usize,
+        batch: &mut engine::Batch,
+        records: &mut [Record],
+    ) -> Result<bool, Box<dyn Error>> {
         batch.clear();
-        for record in records.iter_mut().filter(is_ours) {
+        for record in records.iter_mut().filter(is_of(self.method)) {
             if is_acceptable(record) {
-                batch.push_verify(&record.message, &record.signature, &self.public_key)?;
+                batch.push_verify(&record.message, &record.signature, &self.public_keys[key])?;
             } else {
-                settle(record, false);
+                settle(record, None);
             }
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.engine.run(ExtensionKind::Verify, batch)?;
         let verified_ns = now_ns();
+        let mut are_left = false;
         // The same records in the same order: only what was not pushed has been settled since.
-        for (i, record) in records.iter_mut().filter(is_ours).enumerate() {
-            settle(record, is_valid(batch.status(i))?);
+        for (i, record) in records.iter_mut().filter(is_of(self.method)).enumerate() {
             record.times.verified_ns = verified_ns;
+            match is_valid(batch.status(i))? {
+                true => {
+                    settle(record, Some(key));
+                    self.last = key;
+                }
+                false => are_left = true,
+            }
         }
-        Ok(self.engine.reset()?)
+        self.engine.reset()?;
+        Ok(are_left)
     }
+}
+
+/// Whether a record is to be verified as `method` has it.
+fn is_of(method: Method) -> impl Fn(&&mut Record) -> bool {
+    move |record| record.method == method && is_to_verify(record)
 }
 
 /// A bad signature is an answer; any other complaint is one about the verifier.

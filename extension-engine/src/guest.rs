@@ -139,10 +139,10 @@ impl<G: Guest> Engine<G> {
         let ptr = self.buffer_ptr;
         let start = ptr as usize + NAME_ROOM;
         let range: Range<usize> = start..start + len;
-        let refused = EngineError::Buffer { ptr, len, reason: "that is no longer in the module's memory" };
-        self.guest.memory().get_mut(range).ok_or(refused)
+        self.guest.memory().get_mut(range).ok_or_else(|| lost(ptr, len))
     }
 
+    #[inline]
     fn run_block(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
         let len = batch.block_len();
         let name_ptr = self.buffer_ptr;
@@ -150,11 +150,11 @@ impl<G: Guest> Engine<G> {
         batch.write_block(kind, arg_ptr, self.block(len)?);
         let records = batch.len().max(1);
         let status = self.call(Export::Run, records, |guest| guest.run(name_ptr, kind as u32, arg_ptr))?;
-        if status == Status::Ok as i32 {
-            batch.read_block(kind, self.block(len)?);
-            return Ok(());
+        if status != Status::Ok as i32 {
+            return Err(self.undo(status));
         }
-        Err(self.undo(status))
+        batch.read_block(kind, self.block(len)?);
+        Ok(())
     }
 
     /// Takes back what a run has done that answered `status`, which is an error: it returned normally, so that memory
@@ -181,6 +181,11 @@ impl<G: Guest> Engine<G> {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn lost(ptr: u32, len: usize) -> EngineError {
+    EngineError::Buffer { ptr, len, reason: "that is no longer in the module's memory" }
 }
 
 impl<G: Guest> ExtensionEngine for Engine<G> {

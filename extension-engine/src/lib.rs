@@ -23,6 +23,7 @@
 //! no constant time: whom that matters to should take [`Runtime::Native`].
 
 mod batch;
+pub mod cache;
 mod deadline;
 mod error;
 #[cfg(any(feature = "wasmtime", feature = "wasmi", feature = "wasm3"))]
@@ -32,6 +33,7 @@ mod module;
 mod native;
 mod pagemap;
 mod runtime;
+mod stack;
 mod validate;
 #[cfg(feature = "wasm3")]
 mod wasm3;
@@ -40,6 +42,10 @@ mod wasmi;
 #[cfg(feature = "wasmtime")]
 mod wasmtime;
 
+use std::fmt;
+use std::sync::Arc;
+
+use cache::{Lookup, ModuleCache, NoCache, cache_key};
 use deadline::{Watch, ticks_in};
 
 pub use batch::{Batch, PUBLIC_KEY_LEN_MAX};
@@ -50,6 +56,7 @@ pub use module::{Module, Variant};
 pub use pagemap::prepare_process;
 pub use ringseal_abi::{ExtensionKind, Status};
 pub use runtime::Runtime;
+pub use stack::wiping_stack;
 
 /// An extension made ready for one runtime: validated, and compiled where the runtime compiles.
 pub trait Program: Send + Sync {
@@ -104,7 +111,7 @@ pub trait ExtensionEngine: Send {
     fn set_key(&mut self, secret: &[u8; 32]) -> Result<Vec<u8>, EngineError> {
         let mut batch = Batch::new(1, secret.len(), PUBLIC_KEY_LEN_MAX)?;
         batch.push(secret.len(), |message| message.copy_from_slice(secret))?;
-        let run = self.run(ExtensionKind::SetKey, &mut batch);
+        let run = wiping_stack(|| self.run(ExtensionKind::SetKey, &mut batch));
         batch.wipe_inputs();
         run?;
         self.reset()?;
@@ -125,10 +132,25 @@ pub trait ExtensionEngine: Send {
 }
 
 /// What a module is compiled with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Settings {
     /// What it may use.
     pub limits: Limits,
+    /// Where it is looked for first, and kept once it is compiled.
+    pub cache: Arc<dyn ModuleCache>,
+}
+
+impl Default for Settings {
+    /// The default limits, and no cache.
+    fn default() -> Self {
+        Self { limits: Limits::default(), cache: Arc::new(NoCache) }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 /// Makes extension `name` ready for `runtime`: from `replacement`, or from the built-in module in the variant that
@@ -154,15 +176,17 @@ pub fn compile(
     };
     let notice = module::overdue(module.label(), limits);
     let _watch = Watch::start(ticks_in(limits.compile), false, &notice).map_err(EngineError::Timer)?;
-    // A runtime is handed what its best variant may use, and no more.
+    let lookup = Lookup::start(&*settings.cache, cache_key(runtime, &module, limits));
+    // A runtime is handed what its best variant may use, and no more. What was compiled before has passed this before.
+    let check = if lookup.is_hit() { validate::check_declarations } else { validate::check };
     #[cfg_attr(not(feature = "wasm3"), expect(unused_variables, reason = "wasm3 alone calls by index"))]
-    let functions = validate::check(module.bytes(), variant, limits)
+    let functions = check(module.bytes(), variant, limits)
         .map_err(|refusal| EngineError::Module { module: module.label().to_owned(), refusal })?;
     match runtime {
         #[cfg(feature = "wasmtime")]
-        Runtime::Wasmtime => wasmtime::program(module, name, limits),
+        Runtime::Wasmtime => wasmtime::program(module, name, lookup, limits),
         #[cfg(feature = "wasmi")]
-        Runtime::Wasmi => wasmi::program(module, name, limits),
+        Runtime::Wasmi => wasmi::program(module, name, lookup, limits),
         #[cfg(feature = "wasm3")]
         Runtime::Wasm3 => wasm3::program(module, name, functions, limits),
         _ => Err(EngineError::NotBuiltIn(runtime)),

@@ -125,6 +125,12 @@ impl Module {
         Ok(Self::new(label, variant, bytes.into()))
     }
 
+    /// The module in `bytes`, whatever they are: [`compile`](crate::compile) refuses what is none by the rules of its
+    /// runtime. Its [`variant`](Self::variant) is the one that may be anything.
+    pub fn unvalidated(label: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self::new(label.into(), Variant::Wide, bytes.into())
+    }
+
     fn new(label: String, variant: Variant, bytes: Cow<'static, [u8]>) -> Self {
         let sha256 = Sha256::digest(&bytes).into();
         Self { label, variant, bytes, sha256 }

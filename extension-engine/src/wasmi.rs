@@ -12,6 +12,7 @@ use wasmi::{
 
 use wasmi_core::LimiterError;
 
+use crate::cache::{CompiledModule, Lookup};
 use crate::deadline::is_due;
 use crate::guest::{self, Fault, GET_ELEM_ANSWER, Plan, READ_ELEMS_ANSWER};
 use crate::validate::one_line;
@@ -25,9 +26,14 @@ const SLICE: u64 = 1_000_000;
 /// Bytes of stack that a call takes at least: what bounds their depth.
 const FRAME_LEN_MIN: u32 = 64;
 
-pub(crate) fn program(module: Module, name: &str, limits: &Limits) -> Result<Box<dyn Program>, EngineError> {
+pub(crate) fn program(
+    module: Module,
+    name: &str,
+    lookup: Lookup,
+    limits: &Limits,
+) -> Result<Box<dyn Program>, EngineError> {
     let plan = Plan::new(RUNTIME, name, &module, limits)?;
-    match prepare(&module, limits) {
+    match prepare(&module, lookup, limits) {
         Ok((compiled, linker)) => Ok(Box::new(Compiled { module, plan: Arc::new(plan), compiled, linker })),
         Err(error) => Err(EngineError::Compile {
             runtime: RUNTIME,
@@ -44,11 +50,18 @@ struct Compiled {
     linker: Linker<Memories>,
 }
 
-/// Translates `module`, and makes the host's functions that it may be linked to.
-fn prepare(module: &Module, limits: &Limits) -> Result<(wasmi::Module, Linker<Memories>), Error> {
-    let engine = Engine::new(&config(limits.stack));
-    let compiled = wasmi::Module::new(&engine, module.bytes())?;
-    let mut linker = Linker::new(&engine);
+/// Translates `module`, unless it was found, and makes the host's functions that it may be linked to.
+fn prepare(
+    module: &Module,
+    lookup: Lookup,
+    limits: &Limits,
+) -> Result<(wasmi::Module, Linker<Memories>), Error> {
+    let compiled = lookup.or_compile(|| {
+        let engine = Engine::new(&config(limits.stack));
+        wasmi::Module::new(&engine, module.bytes()).map(CompiledModule::from)
+    })?;
+    let compiled = compiled.wasmi().ok_or_else(|| Error::new("it was compiled for another runtime"))?.clone();
+    let mut linker = Linker::new(compiled.engine());
     linker.func_wrap(import::MODULE, import::GET_ELEM, |_: u32, _: u32| GET_ELEM_ANSWER)?;
     linker.func_wrap(import::MODULE, import::READ_ELEMS, |_: u32, _: u32| READ_ELEMS_ANSWER)?;
     Ok((compiled, linker))

@@ -1,6 +1,7 @@
 //! wasmtime: machine code by Cranelift.
 
 mod engines;
+mod tracked;
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use wasmtime::{
     WasmParams, WasmResults,
 };
 
-pub(crate) use self::engines::advance_epochs;
+pub(crate) use self::engines::{advance_epochs, get as engine};
+use crate::cache::{CompiledModule, Lookup};
 use crate::deadline::is_due;
 use crate::guest::{self, Fault, GET_ELEM_ANSWER, Plan, READ_ELEMS_ANSWER};
 use crate::validate::one_line;
@@ -18,9 +20,14 @@ use crate::{EngineError, ExtensionEngine, Limits, Module, Program, Runtime};
 
 const RUNTIME: Runtime = Runtime::Wasmtime;
 
-pub(crate) fn program(module: Module, name: &str, limits: &Limits) -> Result<Box<dyn Program>, EngineError> {
+pub(crate) fn program(
+    module: Module,
+    name: &str,
+    lookup: Lookup,
+    limits: &Limits,
+) -> Result<Box<dyn Program>, EngineError> {
     let plan = Plan::new(RUNTIME, name, &module, limits)?;
-    match prepare(&module, limits) {
+    match prepare(&module, lookup, limits) {
         Ok(instance) => Ok(Box::new(Compiled { module, plan: Arc::new(plan), instance })),
         Err(error) => Err(EngineError::Compile {
             runtime: RUNTIME,
@@ -36,14 +43,16 @@ struct Compiled {
     instance: InstancePre<Memories>,
 }
 
-/// Compiles `module` and links the host's functions to it.
-fn prepare(module: &Module, limits: &Limits) -> Result<InstancePre<Memories>, Error> {
-    let engine = engines::get(limits.stack)?;
-    let compiled = wasmtime::Module::from_binary(engine, module.bytes())?;
-    let mut linker = Linker::new(engine);
+/// Compiles `module`, unless it was found, and links the host's functions to it.
+fn prepare(module: &Module, lookup: Lookup, limits: &Limits) -> Result<InstancePre<Memories>, Error> {
+    let engine = engine(limits.stack)?;
+    let compiled = lookup
+        .or_compile(|| wasmtime::Module::from_binary(engine, module.bytes()).map(CompiledModule::from))?;
+    let compiled = compiled.wasmtime().ok_or_else(|| Error::msg("it was compiled for another runtime"))?;
+    let mut linker = Linker::new(compiled.engine());
     linker.func_wrap(import::MODULE, import::GET_ELEM, |_: u32, _: u32| GET_ELEM_ANSWER)?;
     linker.func_wrap(import::MODULE, import::READ_ELEMS, |_: u32, _: u32| READ_ELEMS_ANSWER)?;
-    linker.instantiate_pre(&compiled)
+    linker.instantiate_pre(compiled)
 }
 
 impl Program for Compiled {
@@ -129,7 +138,7 @@ fn function<P: WasmParams, R: WasmResults>(
 
 impl guest::Guest for Guest {
     const CAN_BE_INTERRUPTED: bool = true;
-    type Backup = guest::Copy;
+    type Backup = tracked::Tracked;
 
     fn memory(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)

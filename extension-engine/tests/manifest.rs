@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use extension_engine::{Module, Variant};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use wasmparser::{DataKind, Operator, Parser, Payload};
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -90,4 +91,40 @@ fn the_manifest_lists_the_built_in_modules_with_their_digests() {
         assert_eq!((&entry.file[..], &entry.abi[..]), (&format!("{name}.{variant}.wasm")[..], "1.0"));
     }
     assert_eq!(modules.len(), 6);
+}
+
+/// Where the modules' shadow stack ends: what lies below is of no use to an instance that starts.
+const STACK_LEN: u64 = 128 * 1024;
+
+#[test]
+fn the_tables_are_in_the_modules_and_nothing_of_the_building() {
+    for (name, table_len) in [("ecdsa", 25_000), ("schnorr", 25_000), ("null", 0)] {
+        for variant in Variant::ALL {
+            let module = Module::built_in(name, variant).unwrap();
+            let (mut data_len, mut memory_len) = (0, 0);
+            for payload in Parser::new(0).parse_all(module.bytes()) {
+                match payload.unwrap() {
+                    Payload::CustomSection(section) => panic!("{name}.{variant}: {}", section.name()),
+                    Payload::MemorySection(section) => {
+                        memory_len = section.into_iter().next().unwrap().unwrap().initial * 65536;
+                    }
+                    Payload::DataSection(section) => {
+                        for data in section {
+                            let data = data.unwrap();
+                            let DataKind::Active { offset_expr, .. } = data.kind else { panic!("passive") };
+                            let Ok(Operator::I32Const { value }) = offset_expr.get_operators_reader().read()
+                            else {
+                                panic!("{name}.{variant}: an offset that is no constant");
+                            };
+                            assert!(value as u64 >= STACK_LEN, "{name}.{variant}: data at {value}");
+                            data_len += data.data.iter().filter(|byte| **byte != 0).count();
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            assert!(memory_len > STACK_LEN);
+            assert!(data_len >= table_len, "{name}.{variant}: {data_len} bytes of data");
+        }
+    }
 }

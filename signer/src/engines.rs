@@ -21,9 +21,6 @@ pub(crate) struct Origin {
     pub generation: u32,
 }
 
-/// What a method gets that wants a key and doesn't sign with it.
-const NO_KEY: [u8; 32] = [1; 32];
-
 /// Makes extensions ready: on either of a worker's threads.
 #[derive(Clone)]
 pub(crate) struct Workshop {
@@ -59,9 +56,7 @@ impl Workshop {
     fn instance(&self, extension: &Extension) -> Result<Box<dyn ExtensionEngine>, EngineError> {
         let started = Instant::now();
         let mut instance = extension.program.instantiate()?;
-        // The key goes to those who sign with it, and to nobody else.
-        let key = if extension.assignment.method == Method::Null { &NO_KEY } else { self.key.bytes() };
-        instance.set_key(key)?;
+        instance.set_key(self.key.of(extension.assignment.method))?;
         self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
         Ok(instance)
     }

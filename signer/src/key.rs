@@ -1,6 +1,7 @@
 //! The secret key: where it is read from, what is refused, and the one place that holds it.
 
 mod encoding;
+mod page;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,42 +11,80 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cli::Failure;
+use cli::{Failure, Method};
+use extension_engine::wiping_stack;
 use k256::SecretKey;
 use rustix::fs::{Mode, OFlags};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::descriptors;
+use page::Page;
 
 /// The longest key file, in bytes. A PEM has about 250.
 const FILE_LEN_MAX: usize = 4096;
 
+/// The order of the group: keys are below it.
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, //
+    0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+];
+
+/// The key of the `null` extension, which takes any: whoever measures with a module of his own gives no secret away.
+const NO_SECRET: [u8; 32] = [1; 32];
+
 /// A secret key of secp256k1: above zero and below the group order. It is neither copied nor printed, stays where it
-/// was made, and wipes itself.
-pub(crate) struct Key(Box<[u8; 32]>);
+/// was made, in a page of its own, and wipes itself.
+pub(crate) struct Key(Page);
+
+/// Compiles only as long as `Key` has none of these traits: with one of them there would be two functions to choose from.
+const _: () = {
+    trait NoneOf<Which> {
+        fn choose() {}
+    }
+    struct Clonable;
+    struct Copyable;
+    struct Printable;
+    impl<T> NoneOf<()> for T {}
+    impl<T: Clone> NoneOf<Clonable> for T {}
+    impl<T: Copy> NoneOf<Copyable> for T {}
+    impl<T: fmt::Debug> NoneOf<Printable> for T {}
+    let _ = <Key as NoneOf<_>>::choose;
+};
 
 impl Key {
-    /// The key that is this big-endian number. It may have less than 32 bytes: some writers strip zeros.
+    /// The key that this big-endian number is. It may have less than 32 bytes: some writers strip zeros.
     ///
     /// # Errors
-    /// More than 32 bytes, or not the number of a key.
+    /// More than 32 bytes, or not the number of a key; or there is no memory for it.
     pub fn from_scalar(bytes: &[u8]) -> Result<Self, KeyError> {
-        let mut key = Self(Box::new([0; 32]));
         let start = 32_usize.checked_sub(bytes.len()).ok_or(KeyError::NotAKey)?;
-        key.0[start..].copy_from_slice(bytes);
-        match SecretKey::from_slice(&*key.0) {
-            Ok(_) => Ok(key),
-            Err(_) if *key.0 == [0; 32] => Err(KeyError::Zero),
-            Err(_) => Err(KeyError::NotBelowOrder),
+        Self::written_by(|key| {
+            key[start..].copy_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    /// The key that `write` writes to where it will stay.
+    ///
+    /// # Errors
+    /// Its own, and as for [`from_scalar`](Self::from_scalar).
+    fn written_by(write: impl FnOnce(&mut [u8; 32]) -> Result<(), KeyError>) -> Result<Self, KeyError> {
+        let mut key = Self(Page::new().map_err(KeyError::NoMemory)?);
+        write(&mut key.0)?;
+        match *key.0 {
+            // Compared in place: a key of k256's would leave its copies on the stack.
+            ref number if *number >= ORDER => Err(KeyError::NotBelowOrder),
+            ref number if *number == [0; 32] => Err(KeyError::Zero),
+            _ => Ok(key),
         }
     }
 
     /// The key that the supervisor sends to its worker.
     ///
     /// # Errors
-    /// The supervisor is gone.
+    /// The supervisor is gone; or there is no memory for it.
     pub fn receive(mut from: impl Read) -> io::Result<Self> {
-        let mut key = Self(Box::new([0; 32]));
+        let mut key = Self(Page::new()?);
         from.read_exact(&mut *key.0)?;
         Ok(key)
     }
@@ -55,18 +94,25 @@ impl Key {
         &self.0
     }
 
-    /// The key as k256 has it.
+    /// What to install into the extension of `method`: the key, in so far as it needs one.
+    pub fn of(&self, method: Method) -> &[u8; 32] {
+        match method {
+            Method::Ecdsa | Method::Schnorr => self.bytes(),
+            Method::Null => &NO_SECRET,
+        }
+    }
+
+    /// Whether the page that it lies in is never swapped out.
+    pub fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    /// The key as k256 has it. It leaves copies on the stack.
     ///
     /// # Errors
     /// None for a key that was checked.
     pub fn to_secret(&self) -> Result<SecretKey, KeyError> {
         SecretKey::from_slice(self.bytes()).map_err(|_| KeyError::NotBelowOrder)
-    }
-}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        self.0.zeroize();
     }
 }
 
@@ -102,7 +148,8 @@ impl KeySource {
     /// # Errors
     /// Bad input that names the source and says what is wrong with it.
     pub(crate) fn read(&self) -> Result<Key, Failure> {
-        let key = self.open().and_then(read_limited).and_then(|text| encoding::decode(&text));
+        let read = || self.open().and_then(read_limited).and_then(|text| encoding::decode(&text));
+        let key = wiping_stack(read);
         key.map_err(|error| Failure::bad_input(format_args!("{self}: {error}")))
     }
 
@@ -158,6 +205,9 @@ pub enum KeyError {
     /// A number beyond the keys.
     #[error("it holds a number that is not below the order of secp256k1, which is no key")]
     NotBelowOrder,
+    /// No page to keep it in.
+    #[error("there is no memory to keep it in: {0}")]
+    NoMemory(io::Error),
     /// A PEM whose two halves disagree.
     #[error("its public key is not that of its secret key")]
     Mismatched,

@@ -14,12 +14,14 @@
 //! | [`status::NO_ENGINE`], −1 | the record asks for a method that this signer doesn't know |
 //! | [`status::ENGINE_FAILED`], −2 | the extension trapped on this record alone, or refused it |
 //! | [`status::BAD_ANSWER`], −3 | the extension answered what no extension may |
+//! | [`status::NOT_VERIFIED`], −4 | the signature was held back: `--verify-before-release` found it wrong |
 //!
 //! # Times
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
 
 mod assignment;
+mod cache_command;
 mod control;
 mod ctl;
 mod descriptors;
@@ -28,11 +30,14 @@ mod installer;
 mod key;
 mod keygen;
 mod known_answers;
+mod limits;
+mod memory_lock;
 mod options;
 mod orders;
 mod overdue;
 mod pace;
 mod prepare;
+mod release_check;
 mod report;
 mod stats;
 pub mod status;
@@ -45,6 +50,7 @@ use std::io;
 use cli::{Exit, Failure};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+pub use cache_command::{CacheArguments, CacheCommand};
 pub use ctl::CtlOptions;
 pub use key::{KeyError, KeySource};
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
@@ -63,6 +69,7 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
         Options::Supervise(options) => supervisor::run(&options),
         Options::Work(options) => worker::run(&options),
         Options::Prepare(options) => prepare::run(&options),
+        Options::Cache(command) => cache_command::run(&command),
         Options::Keygen(path) => cli::print(&format!("{}\n", keygen::generate(&path)?)).map(|()| Exit::Done),
         Options::Ctl(options) => ctl::run(&options),
         Options::PublicKey(source) => {

@@ -12,8 +12,11 @@ use cli::{Failure, Method};
 use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
+use crate::cache_command::{CacheArguments, CacheCommand};
 use crate::control::ControlArguments;
 use crate::ctl::{CtlArguments, CtlOptions};
+use crate::limits::{self, LimitArguments};
+use crate::release_check::ReleaseCheckOptions;
 use crate::{KeySource, PrepareOptions};
 
 /// What the signer is asked to do.
@@ -31,6 +34,8 @@ pub enum Options {
     PublicKey(KeySource),
     /// Ask a running signer for something.
     Ctl(CtlOptions),
+    /// Show or change the module cache.
+    Cache(CacheCommand),
 }
 
 /// What the supervisor needs to know.
@@ -72,6 +77,8 @@ pub struct WorkOptions {
     pub is_swapping: bool,
     /// Files that replace built-in modules.
     pub modules: Vec<(Method, PathBuf)>,
+    /// Where compiled modules are kept.
+    pub cache: CacheArguments,
     /// Records to claim at once at most.
     pub batch: usize,
     /// How to wait for records.
@@ -80,6 +87,8 @@ pub struct WorkOptions {
     pub stall_after: Duration,
     /// What a module may use.
     pub limits: Limits,
+    /// Whether signatures are verified before they are released.
+    pub release_check: ReleaseCheckOptions,
 }
 
 #[derive(Parser)]
@@ -114,6 +123,11 @@ enum Command {
     },
     /// Ask a running signer for something: its status, another module, other limits, another key, its end
     Ctl(CtlArguments),
+    /// Show, clear or fill the directory of compiled modules
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     #[command(hide = true)]
     Worker {
         #[arg(long)]
@@ -133,6 +147,10 @@ enum Command {
         supervisor: i32,
         #[arg(long)]
         nice: bool,
+        #[command(flatten)]
+        limits: LimitArguments,
+        #[command(flatten)]
+        cache: CacheArguments,
     },
 }
 
@@ -167,6 +185,8 @@ struct WorkArguments {
     /// A wasm file in the place of a built-in module; NAME is ecdsa, schnorr or null
     #[arg(long = "module", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(module))]
     modules: Vec<(Method, PathBuf)>,
+    #[command(flatten)]
+    cache: CacheArguments,
     /// Records to claim at once at most; fewer where they would take more than about 5 ms
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
@@ -176,6 +196,10 @@ struct WorkArguments {
     /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
     #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
     stall: Duration,
+    #[command(flatten)]
+    release_check: ReleaseCheckOptions,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl ValueParserFactory for KeySource {
@@ -207,15 +231,19 @@ impl Options {
             Some(Command::Keygen { file }) => Self::Keygen(file),
             Some(Command::PublicKey { key }) => Self::PublicKey(key),
             Some(Command::Ctl(ctl)) => Self::Ctl(ctl.check()?),
+            Some(Command::Cache { command }) => Self::Cache(command),
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
-            Some(Command::Prepare { control, supervisor, nice }) => Self::Prepare(PrepareOptions {
-                control,
-                supervisor,
-                is_nice: nice,
-                limits: Limits::default(),
-            }),
+            Some(Command::Prepare { control, supervisor, nice, limits, cache }) => {
+                Self::Prepare(PrepareOptions {
+                    control,
+                    supervisor,
+                    is_nice: nice,
+                    limits: limits.check()?,
+                    cache,
+                })
+            }
             None => Self::Supervise(arguments.supervisor.check()?),
         })
     }
@@ -247,10 +275,12 @@ impl WorkArguments {
             runtime,
             is_swapping,
             modules: self.modules,
+            cache: self.cache,
             batch,
             wait: self.wait,
             stall_after: self.stall,
-            limits: Limits::default(),
+            limits: self.limits.check()?,
+            release_check: self.release_check,
         })
     }
 }
@@ -299,14 +329,18 @@ impl WorkOptions {
         }
         add("--batch", self.batch.to_string().into());
         add("--wait", self.wait.to_string().into());
+        arguments.extend(self.cache.to_arguments());
+        let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
+        arguments.extend(self.release_check.to_arguments().map(OsString::from));
+        arguments.extend(limits::to_arguments(&self.limits));
         arguments
     }
 }
 
 /// The two halves of `NAME=PATH`.
-fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
+pub(crate) fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
     let bytes = argument.as_bytes();
     let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it has the form NAME=PATH")?;
     let name = &bytes[..equals];

@@ -14,7 +14,8 @@ use rustix::process::set_parent_process_death_signal;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setpriority_process, setrlimit};
 
 use crate::assignment::Assignment;
-use crate::{WorkOptions, descriptors, known_answers, orders, overdue};
+use crate::cache_command::{CacheArguments, open_cache_when_needed};
+use crate::{WorkOptions, descriptors, known_answers, limits, orders, overdue};
 
 /// What the child is told.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct PrepareOptions {
     pub is_nice: bool,
     /// What the module may use.
     pub limits: Limits,
+    /// Where what was compiled is kept.
+    pub cache: CacheArguments,
 }
 
 /// What the known-answer test may take beside the compilation, on the slowest runtime.
@@ -41,7 +44,8 @@ pub(crate) fn run(options: &PrepareOptions) -> Result<Exit, Failure> {
         Failure::environment(format_args!("a module is prepared by `signer` alone: {error}"))
     })?;
     let outcome = hear(&control).map_err(|error| error.to_string()).and_then(|assignment| {
-        let settings = Settings { limits: options.limits.clone() };
+        let cache = open_cache_when_needed(&options.cache);
+        let settings = Settings { limits: options.limits.clone(), cache };
         let replacement = assignment.replacement(&settings.limits).map_err(|error| error.to_string())?;
         let name = assignment.method.name();
         let program = compile(assignment.runtime, name, replacement.as_ref(), &settings);
@@ -109,6 +113,7 @@ impl Preparation {
         if is_nice {
             command.arg("--nice");
         }
+        command.args(limits::to_arguments(&work.limits)).args(work.cache.to_arguments());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         descriptors::hand_on(&mut command, "--control", theirs.into());
         let child = command.spawn()?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::SupervisorOptions;
 use crate::assignment::{Assignment, Assignments, index};
+use crate::memory_lock::Locked;
 use crate::stats::Totals;
 
 /// What was signed, by all workers together. Times are in nanoseconds.
@@ -17,6 +18,8 @@ pub(crate) struct Report {
     is_swapping: bool,
     workers: usize,
     worker_deaths: u64,
+    /// What of the workers' memory is never swapped out: `all`, `the key's page` or `nothing`; null if none has started.
+    memory_locked: Option<&'static str>,
     signed: u64,
     failed: u64,
     /// Spent in the engines: in their runs, the wiping after each, and swaps.
@@ -53,6 +56,7 @@ impl Report {
         assignments: &Assignments,
         worker_deaths: u64,
         totals: &Totals,
+        locked: Option<Locked>,
     ) -> Self {
         let methods: Vec<_> =
             assignments.present.iter().map(|assignment| MethodReport::new(assignment, totals)).collect();
@@ -61,6 +65,7 @@ impl Report {
             is_swapping: options.work.is_swapping,
             workers: options.workers,
             worker_deaths,
+            memory_locked: locked.map(Locked::name),
             signed: totals.signed(),
             failed: totals.failed(),
             sign_busy_ns: methods.iter().map(|method| method.sign_busy_ns).sum(),

@@ -32,6 +32,8 @@ pub(crate) struct Stats {
     pub compile_ns: Counter,
     /// Time in instantiation, the key's installation included, in nanoseconds.
     pub instantiate_ns: Counter,
+    /// How much of the worker's memory is never swapped out: the number of a [`Locked`](crate::memory_lock::Locked).
+    pub locked: Counter,
     /// Records of a method that no engine knows: failed, all of them.
     pub unknown: Counter,
     methods: [MethodStats; Method::ALL.len()],
@@ -63,6 +65,11 @@ impl Counter {
     /// Adds to it.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     /// Raises it to `least`, if it is lower.

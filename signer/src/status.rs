@@ -11,6 +11,9 @@ pub const ENGINE_FAILED: i32 = -2;
 /// The extension answered what no extension may: an unknown status, or more output than there was room for.
 pub const BAD_ANSWER: i32 = -3;
 
+/// The signature does not verify, and was held back (`--verify-before-release`).
+pub const NOT_VERIFIED: i32 = -4;
+
 /// The extension took more CPU time over this record than it may.
 pub const DEADLINE: i32 = -5;
 

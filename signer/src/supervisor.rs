@@ -31,6 +31,8 @@ use crate::assignment::{Assignments, unix_ms};
 use crate::control::api::Event;
 use crate::control::{Directory, Server};
 use crate::key::Key;
+use crate::keygen;
+use crate::memory_lock::Locked;
 use crate::orders::Word;
 use crate::overdue;
 use crate::prepare::Preparation;
@@ -103,6 +105,11 @@ fn first_assignments(options: &SupervisorOptions, store: Option<&Store>) -> Resu
     Ok(all)
 }
 
+/// Once for each key: it leaves copies of the secret one behind, which are wiped.
+fn public_key(key: &Key) -> String {
+    key.to_secret().map(|secret| keygen::public_key(&secret)).unwrap_or_default()
+}
+
 /// A closed standard error must not stop the signing.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "signer: {line}");
@@ -113,6 +120,8 @@ struct Supervisor<'a> {
     /// What the workers are started with: the limits may have been changed.
     work: crate::WorkOptions,
     key: Key,
+    /// Compressed SEC1, in hexadecimal digits.
+    public_key: String,
     assignments: Assignments,
     seats: Vec<Seat>,
     control: Option<Server>,
@@ -151,6 +160,7 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             options,
             work: options.work.clone(),
+            public_key: public_key(&key),
             key,
             assignments,
             seats,
@@ -387,7 +397,12 @@ impl<'a> Supervisor<'a> {
     }
 
     fn report(&self) -> Report {
-        Report::new(self.options, &self.assignments, self.deaths(), &self.totals())
+        Report::new(self.options, &self.assignments, self.deaths(), &self.totals(), self.locked())
+    }
+
+    /// How much of every worker's memory is never swapped out.
+    fn locked(&self) -> Option<Locked> {
+        Locked::weakest(self.seats.iter().map(|seat| seat.page.locked.get()))
     }
 
     /// Tells whoever watches.

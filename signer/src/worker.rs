@@ -16,12 +16,15 @@ use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::cache_command::open_cache_when_needed;
 use crate::engines::{Engines, Origin, Workshop};
 use crate::installer::{self, Shared};
 use crate::key::Key;
+use crate::memory_lock::lock_memory;
 use crate::orders::{self, Mouth, Order, Orders, Word};
 use crate::overdue;
 use crate::pace::Pace;
+use crate::release_check::ReleaseCheck;
 use crate::stats::Page;
 use crate::{WorkOptions, WorkerOptions, descriptors, status};
 
@@ -34,9 +37,10 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
     let (mut control, stats) = attach_to_supervisor(options).map_err(|error| {
         Failure::environment(format_args!("a worker is started by `signer` alone: {error}"))
     })?;
-    let result = Key::receive(&control)
-        .map_err(Failure::environment)
-        .and_then(|key| sign(&options.work, key, stats, &control));
+    let result = Key::receive(&control).map_err(Failure::environment).and_then(|key| {
+        stats.locked.set(lock_memory(&key) as u64);
+        sign(&options.work, key, stats, &control)
+    });
     result.or_else(|failure| {
         // Without a supervisor there is nobody to tell.
         let _ = control.write_all(failure.message.as_bytes());
@@ -86,7 +90,9 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         (ring.spec().message_capacity as usize, ring.spec().signature_capacity as usize);
     let records_max = options.batch.min(BATCH_LEN_MAX / (message_len + signature_len)).max(1);
     let batch = new_batch(records_max, lens)?;
-    let settings = Settings { limits: options.limits.clone() };
+    let cache = open_cache_when_needed(&options.cache);
+    let settings = Settings { limits: options.limits.clone(), cache };
+    let release_check = ReleaseCheck::new(options.release_check, &key, records_max, lens)?;
     let workshop = Workshop { key: key.into(), settings, stats: stats.into() };
     let engines = Engines::start(workshop.clone(), &assignments, options.is_swapping)?;
     let signer = ring.join_signer().map_err(|error| unusable(&error))?;
@@ -100,6 +106,7 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         lens,
         batch,
         in_batch: Vec::with_capacity(records_max),
+        release_check,
         signer,
         stats: workshop.stats,
         mouth,
@@ -141,6 +148,7 @@ struct Worker<'a> {
     /// Bytes that the ring has for a message, and for a signature.
     lens: (usize, usize),
     signer: Signer,
+    release_check: ReleaseCheck,
     stats: Arc<Page>,
     mouth: Arc<Mouth>,
     batch: Batch,
@@ -215,23 +223,32 @@ impl Worker<'_> {
     fn sign(&mut self, engines: &mut Engines, method: Method, claimed_ns: u64) -> Result<(), Failure> {
         let started_ns = now_ns();
         let signed = engines.sign(method, &mut self.batch)?;
-        let signed_ns = now_ns();
         if let Err(error) = &signed {
             let (count, label) = (self.in_batch.len(), engines.label(method));
             self.mouth.warn(|| format!("module {label} failed {count} records of {method}: {error}"));
             if count > 1 {
-                self.stats.of(method).busy_ns.add(signed_ns - started_ns);
+                self.stats.of(method).busy_ns.add(now_ns() - started_ns);
                 return self.sign_one_by_one(engines, method, claimed_ns);
             }
         }
+        let held_back = self.release_check.look(method, &self.batch)?;
+        if held_back > 0 {
+            let (count, label) = (self.in_batch.len(), engines.label(method));
+            self.mouth.warn(|| {
+                format!(
+                    "module {label} made wrong signatures: those of {held_back} of {count} records of {method} are \
+                     held back; stop trusting it with this key"
+                )
+            });
+        }
+        let signed_ns = now_ns();
         let stats = self.stats.of(method);
         let origin = engines.origin(method);
         for (i, claim) in self.in_batch.drain(..).enumerate() {
-            let status = match &signed {
-                Ok(()) => status::of(self.batch.status(i)),
-                Err(error) => status::of_failed_run(error),
+            let (status, signature) = match &signed {
+                Ok(()) => self.release_check.answer(&self.batch, i),
+                Err(error) => (status::of_failed_run(error), &[][..]),
             };
-            let signature = self.batch.output(i);
             self.signer.answer(claim, &answer(status, signature, claimed_ns, signed_ns, origin));
             let counter = if status == 0 { &stats.signed } else { &stats.failed };
             counter.add(1);

@@ -236,7 +236,8 @@ fn limits_come_with_new_workers_and_draining_ends_in_order() {
     controlled.ask(&["limits", "--deadline", "250"]);
     assert_eq!(controlled.ask(&["status"])["limits"]["deadline_ms"], 250);
     assert!(old.iter().all(|pid| !is_running(*pid)));
-    controlled.refused(&["limits", "--memory-limit", "0"], "memory");
+    let refused = controlled.ctl(&["limits", "--memory-limit", "0"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     controlled.ask(&["drain"]);
     running.wait().is_quiet(0);
     assert_eq!(controlled.ctl(&["status"]).status.code(), Some(3));

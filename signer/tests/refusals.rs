@@ -27,8 +27,11 @@ fn each_bad_module_is_refused_once_and_named() {
         (
             "import",
             Some(
-                Module { imports: r#"(import "env" "system" (func (param i32)))"#, ..Module::default() }
-                    .bytes(),
+                Module {
+                    imports: r#"(import "env" "system" (func (param i32)))"#.to_owned(),
+                    ..Module::default()
+                }
+                .bytes(),
             ),
             "env.system",
         ),

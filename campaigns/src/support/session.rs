@@ -71,6 +71,11 @@ impl Session {
         Rng::new(self.seed)
     }
 
+    /// What all of its plan is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The path of one of the programs.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)

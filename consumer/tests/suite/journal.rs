@@ -17,7 +17,8 @@ use crate::signed;
 fn journaled(encoding: Encoding, batches: &[Batch]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("signatures.ndjson");
-    let mut journal = Journal::new(File::create(&path).unwrap(), encoding, Some(&signed::trusted_key()));
+    let mut journal =
+        Journal::new(File::create(&path).unwrap(), encoding, &[signed::trusted_key(), signed::key_of(8)]);
     for batch in batches {
         journal.append(batch.records()).unwrap();
     }
@@ -101,6 +102,18 @@ fn schnorr_lines_carry_the_x_coordinate_and_never_claim_to_be_der() {
 }
 
 #[test]
+fn a_line_names_the_key_that_verifies_it() {
+    let mut batch = signed::batch(&[Method::Ecdsa, Method::Schnorr, Method::Ecdsa]);
+    for (record, key) in batch.records_mut().iter_mut().zip([1, 1, 0]) {
+        record.key = key;
+    }
+    let lines = journaled(Encoding::Hex, &[batch]);
+    let (first, second) = (signed::trusted_key(), signed::key_of(8));
+    let expected = [&second.compressed()[..], second.x_only(), first.compressed()].map(hex::encode);
+    assert_eq!(lines.iter().map(|line| line["public_key"].clone()).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn a_der_line_parses_back_to_the_signature() {
     let batch = signed::batch(&[Method::Ecdsa; 20]);
     let signatures: Vec<_> = batch.records().iter().map(|record| record.signature.clone()).collect();
@@ -148,7 +161,7 @@ fn no_records_make_no_lines() {
 #[test]
 fn appended_lines_are_with_the_kernel_when_append_returns() {
     let (mut reader, writer) = io::pipe().unwrap();
-    let mut journal = Journal::new(OwnedFd::from(writer).into(), Encoding::Hex, None);
+    let mut journal = Journal::new(OwnedFd::from(writer).into(), Encoding::Hex, &[]);
     journal.append(signed::batch(&[Method::Ecdsa]).records()).unwrap();
     // The journal still stands: nothing is flushed by dropping it.
     let mut byte = [0];
@@ -160,11 +173,11 @@ fn appended_lines_are_with_the_kernel_when_append_returns() {
 fn a_reader_that_went_away_is_told_from_a_full_disk() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let mut journal = Journal::new(OwnedFd::from(writer).into(), Encoding::Hex, None);
+    let mut journal = Journal::new(OwnedFd::from(writer).into(), Encoding::Hex, &[]);
     let error = journal.append(signed::batch(&[Method::Ecdsa]).records()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 
-    let mut journal = Journal::new(File::create("/dev/full").unwrap(), Encoding::Hex, None);
+    let mut journal = Journal::new(File::create("/dev/full").unwrap(), Encoding::Hex, &[]);
     let error = journal.append(signed::batch(&[Method::Ecdsa]).records()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }

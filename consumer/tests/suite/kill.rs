@@ -238,7 +238,7 @@ fn what_is_in_the_journal_is_freed_and_not_written_again() {
     let consumer = shmem_layout::attach(&scene.ring).unwrap().join_consumer().unwrap();
     let folder = OutputFolder::open(&scene.out()).unwrap();
     let mut run = begin_or_resume(&folder, &AnsweredFor::of(&consumer, &scene.ring).unwrap()).unwrap();
-    let journal = run.journal.take().map(|file| Journal::new(file, Encoding::Hex, None));
+    let journal = run.journal.take().map(|file| Journal::new(file, Encoding::Hex, &[]));
     let mut recorder = Recorder::new(folder, run, journal, NEVER_NS).unwrap();
     let mut batch = Batch::new(5, 0);
     let mut reader = Reader::new(&consumer, &scene.ring, &waiting);

@@ -192,7 +192,7 @@ fn a_journal_without_a_reader_ends_the_run_quietly_and_a_full_disk_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let output = OutputFolder::open(folder.path()).unwrap();
         let run = begin_or_resume(&output, &AnsweredFor::default()).unwrap();
-        let journal = Journal::new(file, Encoding::Hex, None);
+        let journal = Journal::new(file, Encoding::Hex, &[]);
         (Recorder::new(output, run, Some(journal), NEVER_NS).unwrap(), folder)
     };
     let (reader, writer) = io::pipe().unwrap();

@@ -20,14 +20,14 @@ pub const EVERY_BATCH_NS: u64 = 0;
 pub const NEVER_NS: u64 = u64::MAX;
 
 pub fn ran(verifier: VerifierChoice) -> Ran {
-    Ran { verifier, verifier_threads: 1, wait: "adaptive".to_owned() }
+    Ran { verifier, public_keys: Vec::new(), verifier_threads: 1, wait: "adaptive".to_owned() }
 }
 
 /// Begins or resumes a run in `path`.
 pub fn recorder(path: &Path, answered_for: &AnsweredFor, interval_ns: u64) -> Recorder {
     let folder = OutputFolder::open(path).unwrap();
     let mut run = begin_or_resume(&folder, answered_for).unwrap();
-    let journal = run.journal.take().map(|file| Journal::new(file, Encoding::Hex, None));
+    let journal = run.journal.take().map(|file| Journal::new(file, Encoding::Hex, &[]));
     Recorder::new(folder, run, journal, interval_ns).unwrap()
 }
 

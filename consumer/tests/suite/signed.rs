@@ -6,15 +6,21 @@ use consumer::trusted_key::TrustedKey;
 use secp256k1::{Keypair, Message, SecretKey};
 use sha2::{Digest, Sha256};
 
-const SECRET: [u8; 32] = [7; 32];
+/// The byte that the secret key of [`sign`] consists of.
+const SECRET: u8 = 7;
 
 /// The public key of [`sign`].
 pub fn trusted_key() -> TrustedKey {
-    TrustedKey::from_compressed(keypair().public_key().serialize()).unwrap()
+    key_of(SECRET)
 }
 
-fn keypair() -> Keypair {
-    Keypair::from_secret_key(&SecretKey::from_secret_bytes(SECRET).unwrap())
+/// The public key of the secret key that consists of 32 times this byte.
+pub fn key_of(secret: u8) -> TrustedKey {
+    TrustedKey::from_compressed(keypair(secret).public_key().serialize()).unwrap()
+}
+
+fn keypair(secret: u8) -> Keypair {
+    Keypair::from_secret_key(&SecretKey::from_secret_bytes([secret; 32]).unwrap())
 }
 
 /// Fills `record` with a message of its own, signed with `method`, and times in order.
@@ -42,12 +48,19 @@ pub fn sign(record: &mut Record) {
 
 /// The signature of `message` as `method` has it.
 pub fn signature(method: Method, message: &[u8]) -> Vec<u8> {
+    signature_by(SECRET, method, message)
+}
+
+/// The same by another secret key: see [`key_of`].
+pub fn signature_by(secret: u8, method: Method, message: &[u8]) -> Vec<u8> {
     match method {
         Method::Ecdsa => {
             let digest = Message::from_digest(Sha256::digest(message).into());
-            secp256k1::ecdsa::sign(digest, &keypair().secret_key()).serialize_compact().to_vec()
+            secp256k1::ecdsa::sign(digest, &keypair(secret).secret_key()).serialize_compact().to_vec()
         }
-        Method::Schnorr => secp256k1::schnorr::sign_no_aux_rand(message, &keypair()).to_byte_array().to_vec(),
+        Method::Schnorr => {
+            secp256k1::schnorr::sign_no_aux_rand(message, &keypair(secret)).to_byte_array().to_vec()
+        }
         Method::Null => Vec::new(),
     }
 }

@@ -21,7 +21,7 @@ fn choices() -> Vec<VerifierChoice> {
 }
 
 fn verify_under(key: &TrustedKey, choice: VerifierChoice, batch: &mut Batch) {
-    let plan = VerifierPlan::new(choice, Some(key), MESSAGE_CAPACITY).unwrap();
+    let plan = VerifierPlan::new(choice, &[*key], MESSAGE_CAPACITY).unwrap();
     plan.verifier().unwrap().verify(batch).unwrap();
 }
 
@@ -103,6 +103,54 @@ fn a_signature_of_another_key_does_not_verify() {
     }
 }
 
+/// The keys of a rotation: whichever signed, its number is the record's, and nobody else's signature passes.
+#[test]
+fn a_signature_by_any_of_the_trusted_keys_verifies_and_the_record_says_by_which() {
+    let secrets = [1, 2, 3];
+    let keys = secrets.map(signed::key_of);
+    let signer_of = |sequence: u64| (sequence / 3) % 4;
+    for choice in choices() {
+        let plan = VerifierPlan::new(choice, &keys, MESSAGE_CAPACITY).unwrap();
+        let mut verifier = plan.verifier().unwrap();
+        // Twice, so that the second begins with another key than the first.
+        for _ in 0..2 {
+            let mut batch = signed::batch(&[Method::Ecdsa, Method::Schnorr].repeat(25));
+            for record in batch.records_mut() {
+                // The last of the four is a stranger.
+                let secret = signer_of(record.sequence) as u8 + 1;
+                record.signature = signed::signature_by(secret, record.method, &record.message);
+            }
+            verifier.verify(&mut batch).unwrap();
+            for record in batch.records() {
+                let expected = match signer_of(record.sequence) {
+                    3 => (Outcome::NotVerified, 0),
+                    key => (Outcome::Verified, key as usize),
+                };
+                assert_eq!((record.outcome, record.key), expected, "{choice}: {}", record.sequence);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_signature_under_one_key_is_none_under_several() {
+    for choice in choices() {
+        let mut batch = signed::batch(&[Method::Ecdsa, Method::Schnorr].repeat(10));
+        for (i, record) in batch.records_mut().iter_mut().enumerate() {
+            match i % 3 {
+                0 => record.signature.truncate(63),
+                1 => record.signature[40] ^= 1,
+                _ => record.message.push(0),
+            }
+        }
+        let keys = [signed::key_of(1), signed::trusted_key(), signed::key_of(2)];
+        let plan = VerifierPlan::new(choice, &keys, MESSAGE_CAPACITY).unwrap();
+        plan.verifier().unwrap().verify(&mut batch).unwrap();
+        assert!(batch.records().iter().all(|record| record.outcome == Outcome::NotVerified), "{choice}");
+        assert!(batch.records().iter().all(|record| record.times.verified_ns > 0), "{choice}");
+    }
+}
+
 #[test]
 fn the_malleable_twin_of_an_ecdsa_signature_does_not_verify() {
     let twin = |record: &mut Record| {
@@ -167,10 +215,10 @@ fn nobody_verified_means_unchecked_and_never_verified() {
 #[test]
 fn a_verifier_without_a_key_is_refused_before_the_run() {
     for choice in choices() {
-        let failure = VerifierPlan::new(choice, None, MESSAGE_CAPACITY).err().unwrap();
+        let failure = VerifierPlan::new(choice, &[], MESSAGE_CAPACITY).err().unwrap();
         assert!(failure.exit == Exit::BadInput && failure.message.contains("--public-key"), "{failure}");
     }
-    assert!(VerifierPlan::new(VerifierChoice::None, None, MESSAGE_CAPACITY).is_ok());
+    assert!(VerifierPlan::new(VerifierChoice::None, &[], MESSAGE_CAPACITY).is_ok());
 }
 
 #[test]

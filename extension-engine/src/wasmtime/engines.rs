@@ -32,7 +32,7 @@ pub(crate) fn advance_epochs() {
 }
 
 /// The engine whose modules' calls may take `stack` bytes.
-pub(super) fn get(stack: u32) -> Result<&'static Engine, Error> {
+pub(crate) fn get(stack: u32) -> Result<&'static Engine, Error> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = engines().find(|limited| limited.stack == stack) {

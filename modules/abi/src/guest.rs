@@ -25,6 +25,8 @@ pub struct Instance<S, const STACK_LEN: usize>(UnsafeCell<State<S>>);
 struct State<S> {
     key: Option<S>,
     buffers: Buffers,
+    /// Whether `WasmInit` has run: where the module was built, if it was baked.
+    is_ready: bool,
 }
 
 // SAFETY: an instance has one thread (see above).
@@ -34,11 +36,15 @@ impl<S: Scheme, const STACK_LEN: usize> Instance<S, STACK_LEN> {
     /// An instance without key and buffers.
     #[allow(clippy::new_without_default, reason = "made in a static, which needs a const function")]
     pub const fn new() -> Self {
-        Self(UnsafeCell::new(State { key: None, buffers: Buffers::NONE }))
+        Self(UnsafeCell::new(State { key: None, buffers: Buffers::NONE, is_ready: false }))
     }
 
-    /// `WasmInit`: builds the tables, on a stack deeper than any batch needs, and leaves nothing on it.
+    /// `WasmInit`: builds the tables, on a stack deeper than any batch needs, and leaves nothing on it. In a module that
+    /// was baked this has happened, and tables and state are in its data.
     pub fn init(&self) {
+        if self.with(|state| core::mem::replace(&mut state.is_ready, true)) {
+            return;
+        }
         S::warm();
         wipe_stack((&raw const __stack_high).addr() - (&raw const __stack_low).addr());
     }

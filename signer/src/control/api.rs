@@ -71,18 +71,14 @@ pub(crate) struct LimitChanges {
 
 impl LimitChanges {
     /// `limits` with these changes.
-    ///
-    /// # Errors
-    /// A limit is zero or beyond [`Limits::MAX`]: says which.
-    pub fn applied_to(&self, limits: &Limits) -> Result<Limits, String> {
-        let limits = limits.clone();
-        Ok(Limits {
+    pub fn applied_to(&self, limits: &Limits) -> Limits {
+        Limits {
             memory: self.memory.unwrap_or(limits.memory),
             deadline: self.deadline.unwrap_or(limits.deadline),
             stack: self.stack.unwrap_or(limits.stack),
             module_len: self.module_len.unwrap_or(limits.module_len),
             compile: self.compile.unwrap_or(limits.compile),
-        })
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use k256::elliptic_curve::ALGORITHM_OID;
 use k256::pkcs8::{AssociatedOid, PrivateKeyInfoRef, SecretDocument};
 use k256::{PublicKey, Secp256k1};
 use sec1::{EcParameters, EcPrivateKey};
-use zeroize::Zeroizing;
 
 use super::{Key, KeyError};
 
@@ -32,9 +31,7 @@ fn not_a_key(pem: &str) -> KeyError {
 }
 
 fn from_hex(digits: &str) -> Result<Key, KeyError> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(digits, &mut *bytes).map_err(|_| KeyError::NotAKey)?;
-    Key::from_scalar(&*bytes)
+    Key::written_by(|key| hex::decode_to_slice(digits, key).map_err(|_| KeyError::NotAKey))
 }
 
 fn from_pkcs8(document: &SecretDocument) -> Result<Key, KeyError> {

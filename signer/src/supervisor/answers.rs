@@ -5,7 +5,6 @@ use super::seat::{Seat, State};
 use crate::assignment::Assignment;
 use crate::control::Server;
 use crate::control::api::{Answer, Command, Counters, ModuleEntry, Reason, Request, Status, WorkerStatus};
-use crate::keygen;
 
 impl Supervisor<'_> {
     /// Answers what can be answered at once, and begins the rest.
@@ -27,11 +26,6 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The public key: compressed SEC1, in hexadecimal digits.
-    pub(super) fn public_key(&self) -> String {
-        self.key.to_secret().map(|secret| keygen::public_key(&secret)).unwrap_or_default()
-    }
-
     fn status(&self) -> Status {
         let totals = self.totals();
         Status {
@@ -40,10 +34,10 @@ impl Supervisor<'_> {
             ring: self.work.ring.to_string(),
             uptime: self.started.elapsed(),
             draining: self.ending.is_some(),
-            public_key: self.public_key(),
+            public_key: self.public_key.clone(),
             generation: self.assignments.generation,
             limits: self.work.limits.clone(),
-            memory_locked: String::new(),
+            memory_locked: self.locked().map_or_else(String::new, |locked| locked.name().to_owned()),
             workers: (0..).zip(&self.seats).map(|(number, seat)| seat_status(number, seat)).collect(),
             methods: self.assignments.present.iter().map(|assignment| assignment.entry(true)).collect(),
             counters: Counters {

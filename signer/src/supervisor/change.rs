@@ -17,6 +17,7 @@ use crate::KeySource;
 use crate::assignment::{Assignment, unix_ms};
 use crate::control::api::{Answer, Command, Event, LimitChanges, Reason, Refused, Replacement, Swapped};
 use crate::key::Key;
+use crate::limits;
 use crate::orders::Order;
 use crate::prepare::Preparation;
 
@@ -171,7 +172,8 @@ impl Supervisor<'_> {
     }
 
     fn begin_limits(&mut self, changes: &LimitChanges) -> Result<Step, Refused> {
-        let limits = changes.applied_to(&self.work.limits).map_err(|why| refused(Reason::Invalid, why))?;
+        let limits = limits::checked(&changes.applied_to(&self.work.limits))
+            .map_err(|failure| refused(Reason::Invalid, failure.message))?;
         self.stand_by(NewTerms::Limits(limits))
     }
 
@@ -391,8 +393,8 @@ impl Supervisor<'_> {
     fn hand_over(&mut self, terms: NewTerms) -> Answer {
         let answer = match terms {
             NewTerms::Key(key) => {
-                self.key = key;
-                let public_key = self.public_key();
+                let public_key = super::public_key(&key);
+                (self.key, self.public_key) = (key, public_key.clone());
                 self.tell("key-rotated", None, format!("records are signed for {public_key}"));
                 Answer::Rotated { public_key }
             }

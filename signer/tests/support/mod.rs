@@ -235,8 +235,11 @@ pub fn children(parent: u32) -> Vec<u32> {
     pids.filter(is_child).collect()
 }
 
+/// The program, with a module cache that is not the user's own.
 pub fn signer() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_signer"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signer"));
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command
 }
 
 /// A process that a test has started. It is killed with the value.

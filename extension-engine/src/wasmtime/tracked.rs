@@ -1,0 +1,230 @@
+//! A backup that copies back only what was written since.
+//!
+//! The backup lies in a file in memory, and the instance's memory becomes a private mapping of that file: the kernel makes
+//! a page the instance's own when it is first written, and tells which ones are (see `pagemap`). These are copied back, and
+//! stay the instance's, so that the next run has no page to wait for.
+//!
+//! ```text
+//! file     │ page 0 │ page 1 │ page 2 │ …      what was backed up
+//! view     │ shared: all of it                 where the host reads and writes the backup
+//! memory   │ private: own page 0, the file's page 1, own page 2, …
+//! ```
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
+use std::{io, ptr, slice};
+
+use zeroize::Zeroize;
+
+use crate::guest::{Backup, Copy};
+use crate::pagemap::{Region, private_pages};
+
+/// How many regions the kernel tells at once.
+const REGIONS: usize = 512;
+
+/// See the module. Where the kernel doesn't tell, or has no memory for it, a copy of all.
+#[derive(Default)]
+pub(super) struct Tracked {
+    mapped: Option<Mapped>,
+    /// Whether the backup is one, and not just room for it.
+    is_taken: bool,
+    whole: Copy,
+    regions: Vec<Region>,
+}
+
+/// A mapping of the file, and where the memory is that is another one of it.
+struct Mapped {
+    view: *mut u8,
+    len: usize,
+    memory: *mut u8,
+    /// Which pages of the file are anything but zeros that were never written.
+    is_written: Vec<bool>,
+}
+
+// SAFETY: the view is this value's own, and the memory's address is only compared.
+unsafe impl Send for Mapped {}
+
+impl Tracked {
+    /// Calls `each` with the ranges of `memory`, by offset, that were written since it was mapped: all of it, if the
+    /// kernel doesn't tell.
+    fn written(regions: &mut [Region], memory: &[u8], mut each: impl FnMut(usize, usize)) {
+        let start = memory.as_ptr().addr() as u64;
+        let end = start + memory.len() as u64;
+        let told = private_pages(start, end, regions, |region| {
+            each((region.start - start) as usize, (region.end - region.start) as usize);
+        });
+        if told.is_err() {
+            each(0, memory.len());
+        }
+    }
+
+    fn mapped_to(&mut self, memory: &[u8]) -> Option<(&mut Mapped, &mut [Region])> {
+        let mapped = self.mapped.as_mut()?;
+        let is_its = mapped.memory.cast_const() == memory.as_ptr() && mapped.len == memory.len();
+        is_its.then_some((mapped, &mut self.regions[..]))
+    }
+
+    /// Backs up what was written since the last backup.
+    fn renew(mapped: &mut Mapped, regions: &mut [Region], memory: &mut [u8]) {
+        let (is_written, view) = (&mut mapped.is_written, mapped.view);
+        let page_len = page_len();
+        Self::written(regions, memory, |at, len| {
+            // SAFETY: both mappings are at least that long, and don't overlap.
+            unsafe { ptr::copy_nonoverlapping(memory.as_ptr().add(at), view.add(at), len) };
+            is_written[at / page_len..(at + len) / page_len].fill(true);
+        });
+        // The memory's own pages are as good as the file's now.
+        // SAFETY: it is mapped, to a file that holds the same bytes.
+        unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_DONTNEED) };
+    }
+}
+
+impl Backup for Tracked {
+    fn take(&mut self, memory: &mut [u8]) {
+        if self.regions.is_empty() {
+            self.regions.resize(REGIONS, Region::default());
+        }
+        self.is_taken = true;
+        if let Some((mapped, regions)) = self.mapped_to(memory) {
+            return Self::renew(mapped, regions, memory);
+        }
+        let start = memory.as_ptr().addr() as u64;
+        let can_be_told = private_pages(start, start + 1, &mut self.regions, |_| ()).is_ok();
+        // An earlier one is wiped when it is dropped: the memory must be no mapping of it any more.
+        match if can_be_told { Mapped::new(memory) } else { Err(io::ErrorKind::Unsupported.into()) } {
+            Ok(mapped) => self.mapped = Some(mapped),
+            Err(_) => {
+                if self.mapped.is_some() {
+                    make_private(memory);
+                }
+                self.mapped = None;
+                self.whole.take(memory);
+            }
+        }
+    }
+
+    fn restore(&mut self, memory: &mut [u8]) -> bool {
+        if !self.is_taken {
+            return false;
+        }
+        if self.mapped.is_none() {
+            return self.whole.restore(memory);
+        }
+        let Some((mapped, regions)) = self.mapped_to(memory) else { return false };
+        let (view, to) = (mapped.view, memory.as_mut_ptr());
+        Self::written(regions, memory, |at, len| {
+            // SAFETY: both mappings are at least that long, and don't overlap.
+            unsafe { ptr::copy_nonoverlapping(view.add(at), to.add(at), len) };
+        });
+        true
+    }
+
+    /// Wipes what of the file the memory doesn't show any more; the rest is the memory's own.
+    fn forget(&mut self, memory: &mut [u8]) {
+        self.is_taken = false;
+        self.whole.forget(memory);
+        if let Some(mapped) = &mut self.mapped {
+            let view = mapped.view;
+            // The memory may have grown, but doesn't shrink.
+            let memory = &memory[..mapped.len.min(memory.len())];
+            Self::written(&mut self.regions, memory, |at, len| {
+                // SAFETY: the view is at least that long.
+                unsafe { slice::from_raw_parts_mut(view.add(at), len) }.zeroize();
+            });
+        }
+    }
+
+    fn wipe(&mut self, memory: &mut [u8]) {
+        self.is_taken = false;
+        self.whole.forget(memory);
+        let Some(mapped) = self.mapped.take() else { return memory.zeroize() };
+        let (shown, grown) = memory.split_at_mut(mapped.len.min(memory.len()));
+        grown.zeroize();
+        // Drops it, which wipes the file: what is the memory's own is left.
+        drop(mapped);
+        let to = shown.as_mut_ptr();
+        Self::written(&mut self.regions, shown, |at, len| {
+            // SAFETY: the memory is at least that long, and nobody else's.
+            unsafe { slice::from_raw_parts_mut(to.add(at), len) }.zeroize();
+        });
+    }
+}
+
+impl Mapped {
+    /// Copies `memory` to a new file, and makes it a private mapping of that.
+    fn new(memory: &mut [u8]) -> io::Result<Self> {
+        let (len, page_len) = (memory.len(), page_len());
+        let file = memory_file(len)?;
+        let view = map(ptr::null_mut(), len, libc::MAP_SHARED, &file)?;
+        let mut mapped =
+            Self { view, len, memory: memory.as_mut_ptr(), is_written: vec![false; len / page_len] };
+        for (i, page) in memory.chunks_exact(page_len).enumerate() {
+            if !is_zero(page) {
+                // SAFETY: the view is as long as the memory.
+                unsafe { ptr::copy_nonoverlapping(page.as_ptr(), view.add(i * page_len), page_len) };
+                mapped.is_written[i] = true;
+            }
+        }
+        // wasmtime has reserved the addresses for this memory and mapped them readable and writable, asks of them no more
+        // than that, and unmaps all of them in the end.
+        map(memory.as_mut_ptr(), len, libc::MAP_PRIVATE | libc::MAP_FIXED, &file)?;
+        Ok(mapped)
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let page_len = page_len();
+        for (i, _) in self.is_written.iter().enumerate().filter(|(_, is_written)| **is_written) {
+            // SAFETY: the view has as many pages.
+            unsafe { slice::from_raw_parts_mut(self.view.add(i * page_len), page_len) }.zeroize();
+        }
+        // SAFETY: it is ours, and as long.
+        unsafe { libc::munmap(self.view.cast(), self.len) };
+    }
+}
+
+fn page_len() -> usize {
+    static PAGE_LEN: OnceLock<usize> = OnceLock::new();
+    // SAFETY: it may be called anywhere.
+    *PAGE_LEN.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096))
+}
+
+/// Writes to every page of `memory` what it holds.
+fn make_private(memory: &mut [u8]) {
+    for byte in memory.iter_mut().step_by(page_len()) {
+        let byte = ptr::from_mut(byte);
+        // SAFETY: it is a reference's. The compiler may not leave it out, as if nothing came of it.
+        unsafe { byte.write_volatile(byte.read_volatile()) };
+    }
+}
+
+fn is_zero(page: &[u8]) -> bool {
+    // By words, which the compiler makes wider ones of.
+    // SAFETY: any bits are a valid number.
+    let (before, words, after) = unsafe { page.align_to::<u64>() };
+    words.iter().fold(0, |bits, word| bits | word) == 0 && before.iter().chain(after).all(|byte| *byte == 0)
+}
+
+/// A file in memory, of `len` zeros.
+fn memory_file(len: usize) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a string with its NUL.
+    let fd = unsafe { libc::memfd_create(c"extension-backup".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is new.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: it is open.
+    match unsafe { libc::ftruncate(file.as_raw_fd(), len as libc::off_t) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn map(at: *mut u8, len: usize, flags: libc::c_int, file: &OwnedFd) -> io::Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: `at` is null, or the place of a memory of this length that holds what the file holds.
+    let place = unsafe { libc::mmap(at.cast(), len, protection, flags, file.as_raw_fd(), 0) };
+    if place == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(place.cast()) }
+}
