@@ -1,5 +1,6 @@
 //! A folder, a server, and a thread in the supervisor's place.
 
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -18,7 +19,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use tonic::body::Body;
 use tonic::codegen::Service;
 
@@ -56,7 +57,7 @@ pub struct Rig {
     pub folder: tempfile::TempDir,
     /// What was asked for, as it is debugged.
     pub seen: Arc<Mutex<Vec<String>>>,
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<(mpsc::Sender<Job>, UnixStream)>,
     supervisor: Option<JoinHandle<()>>,
 }
 
@@ -84,11 +85,18 @@ impl Rig {
         let (jobs, received) = mpsc::channel::<Job>();
         let directory = Directory::claim(&folder.path().join("control")).unwrap();
         let server = Server::start(&directory, &Limits::default()).unwrap();
+        let (wake, woken) = UnixStream::pair().unwrap();
         let commands = Arc::clone(&seen);
         let supervise = move || {
             loop {
-                let mut polled = [PollFd::from_borrowed_fd(server.as_fd(), PollFlags::IN)];
-                let _ = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 2_000_000 }));
+                // As a supervisor does: without a look at what has not rung.
+                let sockets = [server.as_fd(), woken.as_fd()];
+                let mut polled = sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN));
+                let _ = poll(&mut polled, None);
+                if polled[0].revents().is_empty() {
+                    // For a job, or the end.
+                    let _ = (&woken).read(&mut [0]);
+                }
                 while let Some(request) = server.next_request() {
                     commands.lock().unwrap().push(format!("{:?}", request.command));
                     handle(request);
@@ -103,7 +111,7 @@ impl Rig {
             drop(directory);
         };
         let supervisor = Some(thread::spawn(supervise));
-        Self { folder, seen, jobs: Some(jobs), supervisor }
+        Self { folder, seen, jobs: Some((jobs, wake)), supervisor }
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -138,7 +146,9 @@ impl Rig {
     pub fn on_supervisor<T: Send + 'static>(&self, job: impl FnOnce(&Server) -> T + Send + 'static) -> T {
         let (sender, result) = mpsc::channel();
         let job = Box::new(move |server: &Server| sender.send(job(server)).unwrap());
-        self.jobs.as_ref().unwrap().send(job).unwrap();
+        let (jobs, mut wake) = self.jobs.as_ref().map(|(jobs, wake)| (jobs, wake)).unwrap();
+        jobs.send(job).unwrap();
+        wake.write_all(&[0]).unwrap();
         result.recv_timeout(PATIENCE).expect("the supervisor's thread hangs")
     }
 
