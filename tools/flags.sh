@@ -47,7 +47,7 @@ print_help() {
     local flag who legal text
     printf 'Signs messages in one process, verifies them in another, and measures both.\n\n'
     while read -r flag who legal text; do
-        printf '  %-18s %-31s %s\n' "$flag" "${legal#-}" "$text"
+        printf '  %-23s %-31s %s\n' "$flag" "${legal#-}" "$text"
     done <<<"${flags#?}"
     printf '\nExit codes: 0 done; 1 something failed or did not verify; 2 bad arguments or input; 3 environment.\n'
 }

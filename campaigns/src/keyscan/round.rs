@@ -167,7 +167,14 @@ impl Round<'_> {
             *most = copies.max(*most);
             counts.places += 1;
         };
-        note("supervisor".into(), self.copies(&whole, roles.signer.id(), "the supervisor")?);
+        let supervisors = self.copies(&whole, roles.signer.id(), "the supervisor")?;
+        if supervisors != 1 {
+            self.session.complain(format_args!(
+                "{}: the supervisor holds the key {supervisors} times, and should hold it once",
+                self.runtime
+            ));
+        }
+        note("supervisor".into(), supervisors);
         for pid in workers {
             note(self.runtime.to_owned(), self.copies(&whole, pid, "a worker")?);
         }
