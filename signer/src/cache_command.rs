@@ -1,22 +1,28 @@
 //! The module cache of a signer: where it is, and `signer cache list|clear|warm`.
 
+#[cfg(feature = "wasmtime")]
+mod directory;
+#[cfg(feature = "wasmtime")]
 mod show;
+mod when_needed;
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+#[cfg(not(feature = "wasmtime"))]
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use cli::{Exit, Failure, Method};
-use extension_engine::cache::{
-    CacheError, CacheKey, CacheLimits, CacheWarning, CompiledModule, MemoryCache, ModuleCache, Reservation,
-    TierCounts, WarningSink,
-};
+use cli::{Failure, Method};
+#[cfg(not(feature = "wasmtime"))]
+use extension_engine::cache::CacheError;
+use extension_engine::cache::{CacheLimits, MemoryCache, ModuleCache};
 
 use crate::options::module;
+pub(crate) use when_needed::open_cache_when_needed;
 
 /// What stands for no directory at all.
 const NONE: &str = "none";
@@ -52,96 +58,31 @@ impl CacheArguments {
         })?;
         Ok(Some(parent.join("ringseal")))
     }
-
-    /// The directory, for who can do nothing without.
-    fn required(&self) -> Result<PathBuf, Failure> {
-        self.directory()?.ok_or_else(|| Failure::bad_input("--cache none has nothing to show or to hold"))
-    }
 }
 
 /// The cache of a signer's process: memory first, then the directory. If that is of no use, a line says why, and memory is
 /// all.
-pub(crate) fn open_cache(arguments: &CacheArguments) -> Arc<dyn ModuleCache> {
-    let limits = CacheLimits::default();
-    let memory = Arc::new(MemoryCache::new(&limits));
-    match arguments
-        .directory()
-        .map(|directory| directory.map(|directory| with_disk(&memory, &directory, &limits)))
-    {
-        Ok(None) => memory,
-        Ok(Some(Ok(both))) => both,
-        Ok(Some(Err(reason))) => {
-            say(&format!(
-                "{reason}; modules are compiled at each start (--cache none: without this warning)"
-            ));
-            memory
-        }
-        Err(failure) => {
-            say(&failure.message);
-            memory
-        }
-    }
-}
-
-/// As [`open_cache`], once somebody asks for a module: native code needs none.
-pub(crate) fn open_cache_when_needed(arguments: &CacheArguments) -> Arc<dyn ModuleCache> {
-    Arc::new(WhenNeeded { arguments: arguments.clone(), opened: OnceLock::new() })
-}
-
-struct WhenNeeded {
-    arguments: CacheArguments,
-    opened: OnceLock<Arc<dyn ModuleCache>>,
-}
-
-impl WhenNeeded {
-    fn cache(&self) -> &dyn ModuleCache {
-        &**self.opened.get_or_init(|| open_cache(&self.arguments))
-    }
-}
-
-impl ModuleCache for WhenNeeded {
-    fn load(&self, key: &CacheKey) -> Result<CompiledModule, CacheError> {
-        self.cache().load(key)
-    }
-
-    fn save(&self, key: &CacheKey, module: &CompiledModule) -> Result<(), CacheError> {
-        self.cache().save(key, module)
-    }
-
-    fn reserve(&self, key: &CacheKey) -> Reservation {
-        self.cache().reserve(key)
-    }
-
-    fn counts(&self) -> Vec<TierCounts> {
-        self.opened.get().map(|cache| cache.counts()).unwrap_or_default()
-    }
-
-    fn warn(&self, warning: &CacheWarning) {
-        self.cache().warn(warning);
-    }
+fn open_cache(arguments: &CacheArguments) -> Arc<dyn ModuleCache> {
+    let memory = Arc::new(MemoryCache::new(&CacheLimits::default()));
+    let refused = match arguments.directory() {
+        Ok(None) => return memory,
+        Ok(Some(directory)) => match with_disk(&memory, &directory) {
+            Ok(both) => return both,
+            Err(error) => format!("module cache: {error}"),
+        },
+        Err(failure) => failure.message,
+    };
+    say(&format!("{refused}; modules are compiled at each start (--cache none: without this warning)"));
+    memory
 }
 
 #[cfg(feature = "wasmtime")]
-fn with_disk(
-    memory: &Arc<MemoryCache>,
-    directory: &Path,
-    limits: &CacheLimits,
-) -> Result<Arc<dyn ModuleCache>, String> {
-    use extension_engine::cache::{DiskCache, with_fallback};
-    let disk =
-        DiskCache::open(directory, limits, warnings()).map_err(|error| format!("module cache: {error}"))?;
-    Ok(with_fallback(memory.clone(), Arc::new(disk), warnings()))
-}
+use directory::with_disk;
 
-/// wasmtime's modules are the only ones with a form for files.
+/// See [`run`].
 #[cfg(not(feature = "wasmtime"))]
-fn with_disk(memory: &Arc<MemoryCache>, _: &Path, _: &CacheLimits) -> Result<Arc<dyn ModuleCache>, String> {
+fn with_disk(memory: &Arc<MemoryCache>, _: &Path) -> Result<Arc<dyn ModuleCache>, CacheError> {
     Ok(memory.clone())
-}
-
-/// Each warning is a line on standard error.
-fn warnings() -> WarningSink {
-    Arc::new(|warning| say(&warning.to_string()))
 }
 
 fn say(line: &str) {
@@ -184,101 +125,13 @@ pub enum CacheCommand {
     },
 }
 
+#[cfg(feature = "wasmtime")]
+pub(crate) use directory::run;
+
+/// wasmtime's modules are the only ones with a form for files.
 #[cfg(not(feature = "wasmtime"))]
-pub(crate) fn run(_: &CacheCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(_: &CacheCommand) -> Result<cli::Exit, Failure> {
     Err(Failure::bad_input("this signer was built without wasmtime, whose modules alone are kept in files"))
-}
-
-/// Does it.
-///
-/// # Errors
-/// The directory is not one that code may be loaded from, a module is no good, or it can't be kept.
-#[cfg(feature = "wasmtime")]
-pub(crate) fn run(command: &CacheCommand) -> Result<Exit, Failure> {
-    let text = match command {
-        CacheCommand::List { cache, json } => {
-            let entries = match existing(&cache.required()?)? {
-                Some(disk) => disk.entries().map_err(Failure::environment)?,
-                None => Vec::new(),
-            };
-            show::entries(&entries, *json)
-        }
-        CacheCommand::Clear { cache, json } => {
-            let (files, bytes) = match existing(&cache.required()?)? {
-                Some(disk) => disk.clear().map_err(Failure::environment)?,
-                None => (0, 0),
-            };
-            show::cleared(files, bytes, *json)
-        }
-        CacheCommand::Warm { cache, modules, json } => {
-            show::warmed(&warm(&cache.required()?, modules)?, *json)
-        }
-    };
-    cli::print(&text).map(|()| Exit::Done)
-}
-
-#[cfg(feature = "wasmtime")]
-use on_disk::{existing, warm};
-
-#[cfg(feature = "wasmtime")]
-mod on_disk {
-    use std::time::Instant;
-
-    use extension_engine::cache::DiskCache;
-    use extension_engine::{Module, Runtime, Settings, Variant, compile};
-
-    use super::show::Warmed;
-    use super::*;
-
-    fn open(directory: &Path) -> Result<DiskCache, Failure> {
-        DiskCache::open(directory, &CacheLimits::default(), warnings())
-            .map_err(|error| Failure::environment(format_args!("module cache: {error}")))
-    }
-
-    /// The cache in `directory`, if there is one.
-    pub(super) fn existing(directory: &Path) -> Result<Option<DiskCache>, Failure> {
-        match directory.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => open(directory).map(Some),
-        }
-    }
-
-    /// Has the given modules, or each of the built-in ones, in the cache.
-    pub(super) fn warm(directory: &Path, modules: &[(Method, PathBuf)]) -> Result<Vec<Warmed>, Failure> {
-        let disk = Arc::new(open(directory)?);
-        let settings = Settings { cache: disk.clone(), ..Settings::default() };
-        let wanted: Vec<(Method, Option<&PathBuf>)> = match modules {
-            [] => Method::ALL.map(|method| (method, None)).to_vec(),
-            given => given.iter().map(|(method, path)| (*method, Some(path))).collect(),
-        };
-        let mut warmed = Vec::new();
-        for (method, path) in wanted {
-            let module = match path {
-                Some(path) => Module::from_file(path, &settings.limits),
-                None => Module::built_in(method.name(), Variant::Wide),
-            };
-            let module = module.map_err(Failure::bad_input)?;
-            let counts = || disk.counts().pop().unwrap_or_default();
-            let (before, started) = (counts(), Instant::now());
-            compile(Runtime::Wasmtime, method.name(), Some(&module), &settings)
-                .map_err(Failure::bad_input)?;
-            let (time, after) = (started.elapsed(), counts());
-            let was_there = after.hits > before.hits;
-            if !was_there && after.saved == before.saved {
-                let label = module.label();
-                return Err(Failure::environment(format_args!(
-                    "module {label} could not be kept: see above"
-                )));
-            }
-            warmed.push(Warmed {
-                label: module.label().to_owned(),
-                sha256: module.sha256(),
-                was_there,
-                time,
-            });
-        }
-        Ok(warmed)
-    }
 }
 
 #[cfg(test)]

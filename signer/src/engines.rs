@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use cli::{Failure, Method};
-use extension_engine::{Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Runtime, Settings, compile};
+use extension_engine::{
+    Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Runtime, Settings, compile,
+};
 
 use crate::assignment::{Assignment, Assignments, index};
 use crate::key::Key;

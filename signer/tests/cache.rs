@@ -1,5 +1,6 @@
 //! The module cache as an operator meets it: `signer cache`, and signers that share a directory.
 #![cfg(feature = "wasmtime")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

@@ -1,10 +1,8 @@
 //! What `signer cache` says.
-#![cfg_attr(not(feature = "wasmtime"), expect(dead_code, reason = "there is nothing to show"))]
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-#[cfg(feature = "wasmtime")]
 use extension_engine::cache::Entry;
 use extension_engine::{Module, Variant};
 use serde_json::json;
@@ -21,7 +19,6 @@ pub(super) struct Warmed {
     pub(super) time: Duration,
 }
 
-#[cfg(feature = "wasmtime")]
 pub(super) fn entries(entries: &[Entry], as_json: bool) -> String {
     if as_json {
         let object = |entry: &Entry| {
