@@ -228,3 +228,125 @@ fn map(at: *mut u8, len: usize, flags: libc::c_int, file: &OwnedFd) -> io::Resul
     let place = unsafe { libc::mmap(at.cast(), len, protection, flags, file.as_raw_fd(), 0) };
     if place == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(place.cast()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory as wasmtime has it: pages of its own.
+    struct Pages(*mut u8, usize);
+
+    impl Pages {
+        fn new(pages: usize) -> Self {
+            let len = pages * page_len();
+            let file = memory_file(len).unwrap();
+            let place = map(ptr::null_mut(), len, libc::MAP_PRIVATE, &file).unwrap();
+            Self(place, len)
+        }
+
+        fn bytes(&mut self) -> &mut [u8] {
+            // SAFETY: it was mapped as long as that.
+            unsafe { slice::from_raw_parts_mut(self.0, self.1) }
+        }
+    }
+
+    impl Drop for Pages {
+        fn drop(&mut self) {
+            // SAFETY: it was mapped as long as that.
+            unsafe { libc::munmap(self.0.cast(), self.1) };
+        }
+    }
+
+    fn file(tracked: &Tracked) -> &[u8] {
+        let mapped = tracked.mapped.as_ref().expect("Linux 6.7 or newer, with memory in files");
+        // SAFETY: the view is as long as that.
+        unsafe { slice::from_raw_parts(mapped.view, mapped.len) }
+    }
+
+    const OLD: u8 = 0x11;
+    const NEW: u8 = 0x22;
+
+    /// Pages of old bytes, but for the last, and a backup of them.
+    fn taken(pages: &mut Pages) -> Tracked {
+        let len = pages.bytes().len();
+        pages.bytes()[..len - page_len()].fill(OLD);
+        let mut tracked = Tracked::default();
+        assert!(!tracked.restore(pages.bytes()), "there is none yet");
+        tracked.take(pages.bytes());
+        tracked
+    }
+
+    #[test]
+    fn what_was_written_is_what_is_restored() {
+        let mut pages = Pages::new(8);
+        let mut tracked = taken(&mut pages);
+        let before = pages.bytes().to_vec();
+        let page = page_len();
+        for written in [0..1, 3 * page - 1..3 * page + 1, 7 * page..8 * page, 0..8 * page, 0..0] {
+            pages.bytes()[written].fill(NEW);
+            assert!(tracked.restore(pages.bytes()));
+            assert!(pages.bytes() == before);
+        }
+        assert!(!tracked.restore(&mut pages.bytes()[..page]), "it is of another length");
+    }
+
+    #[test]
+    fn a_backup_taken_again_is_of_what_is_there_then() {
+        let mut pages = Pages::new(8);
+        let mut tracked = taken(&mut pages);
+        pages.bytes()[page_len()..2 * page_len()].fill(NEW);
+        tracked.forget(pages.bytes());
+        assert!(!tracked.restore(pages.bytes()), "there is none any more");
+        tracked.take(pages.bytes());
+        let before = pages.bytes().to_vec();
+        assert_eq!((before[0], before[page_len()]), (OLD, NEW));
+        pages.bytes().fill(0x33);
+        assert!(tracked.restore(pages.bytes()));
+        assert!(pages.bytes() == before);
+    }
+
+    #[test]
+    fn what_a_forgotten_backup_alone_held_is_wiped_and_the_memory_is_as_it_was() {
+        let mut pages = Pages::new(4);
+        let mut tracked = taken(&mut pages);
+        let page = page_len();
+        pages.bytes()[page..2 * page].fill(NEW);
+        let before = pages.bytes().to_vec();
+        tracked.forget(pages.bytes());
+        assert!(file(&tracked)[page..2 * page].iter().all(|byte| *byte == 0));
+        assert!(pages.bytes() == before);
+        // Two keys later, no page of the file has the first one.
+        tracked.take(pages.bytes());
+        assert!(file(&tracked) == before);
+    }
+
+    #[test]
+    fn in_the_end_memory_and_file_are_zeros() {
+        let mut pages = Pages::new(4);
+        let mut tracked = taken(&mut pages);
+        pages.bytes()[page_len()] = NEW;
+        tracked.wipe(pages.bytes());
+        // What the memory doesn't own it shows of the file.
+        assert!(pages.bytes().iter().all(|byte| *byte == 0));
+        let mut never_taken = Pages::new(2);
+        never_taken.bytes().fill(NEW);
+        Tracked::default().wipe(never_taken.bytes());
+        assert!(never_taken.bytes().iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn without_a_file_the_whole_is_copied_and_the_memory_stays_what_it_was() {
+        let mut pages = Pages::new(4);
+        let mut tracked = taken(&mut pages);
+        let before = pages.bytes().to_vec();
+        make_private(pages.bytes());
+        tracked.mapped = None;
+        assert!(pages.bytes() == before, "although the file was wiped");
+        tracked.whole.take(pages.bytes());
+        pages.bytes().fill(NEW);
+        assert!(tracked.restore(pages.bytes()));
+        assert!(pages.bytes() == before);
+        tracked.wipe(pages.bytes());
+        assert!(!tracked.restore(pages.bytes()) && pages.bytes().iter().all(|byte| *byte == 0));
+    }
+}
