@@ -32,7 +32,10 @@ fn extension(runtime: Runtime, pages: u32, fill: bool, run: &str) -> Box<dyn Ext
             (func (export "WasmReset"))
             (func (export "WasmOnRead") (param i32 i32 i32)))"#
     );
-    let settings = Settings { limits: Limits { deadline: Duration::from_secs(10), ..Limits::default() } };
+    let settings = Settings {
+        limits: Limits { deadline: Duration::from_secs(10), ..Limits::default() },
+        ..Settings::default()
+    };
     let module = Module::from_bytes("bench", wat::parse_str(text).unwrap(), &settings.limits).unwrap();
     let mut engine = compile(runtime, "bench", Some(&module), &settings).unwrap().instantiate().unwrap();
     // Takes the backup.

@@ -37,7 +37,8 @@ fn instance(
     module: &Module,
     limits: &Limits,
 ) -> Result<Box<dyn ExtensionEngine>, EngineError> {
-    compile(runtime, "any", Some(module), &Settings { limits: limits.clone() })?.instantiate()
+    compile(runtime, "any", Some(module), &Settings { limits: limits.clone(), ..Settings::default() })?
+        .instantiate()
 }
 
 /// Starts an instance of `module`, and uses it as far as it goes.
@@ -76,7 +77,8 @@ fn a_child() {
     match case {
         "native" => {
             let limits = Limits { deadline: Duration::from_millis(1), ..Limits::default() };
-            let program = compile(runtime, "schnorr", None, &Settings { limits }).unwrap();
+            let program =
+                compile(runtime, "schnorr", None, &Settings { limits, ..Settings::default() }).unwrap();
             let mut engine = program.instantiate().unwrap();
             engine.set_key(&[7; 32]).unwrap();
             // It hashes them twice, which takes at least 30 ms on the fastest of machines.
@@ -90,7 +92,10 @@ fn a_child() {
             for _ in 0..20 {
                 let text = text_with("WasmRun", &busy_function(300_000));
                 let module = Module::from_bytes("long.wasm", wat(&text), &Limits::MAX).unwrap();
-                let settings = Settings { limits: Limits { module_len: u64::MAX, ..limits.clone() } };
+                let settings = Settings {
+                    limits: Limits { module_len: u64::MAX, ..limits.clone() },
+                    ..Settings::default()
+                };
                 compile(runtime, "any", Some(&module), &settings).unwrap().instantiate().unwrap();
             }
         }
@@ -303,7 +308,8 @@ fn no_module_gets_more_memory_than_its_limit() {
 #[test]
 fn a_batch_that_the_memory_has_no_room_for_fails_and_the_next_instance_signs() {
     for runtime in modules_runtimes() {
-        let settings = Settings { limits: Limits { memory: 1 << 20, ..Limits::default() } };
+        let settings =
+            Settings { limits: Limits { memory: 1 << 20, ..Limits::default() }, ..Settings::default() };
         let program = compile(runtime, "ecdsa", None, &settings).unwrap();
         let mut engine = program.instantiate().unwrap();
         engine.set_key(&[7; 32]).unwrap();
@@ -373,7 +379,7 @@ fn no_file_is_read_beyond_the_limit() {
         let limits = Limits { module_len, ..Limits::default() };
         assert_eq!(Module::from_bytes("m.wasm", bytes.clone(), &limits).is_ok(), fits);
         for runtime in modules_runtimes() {
-            let settings = Settings { limits: limits.clone() };
+            let settings = Settings { limits: limits.clone(), ..Settings::default() };
             assert_eq!(compile(runtime, "any", Some(&module), &settings).is_ok(), fits);
         }
     }
