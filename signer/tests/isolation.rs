@@ -1,6 +1,7 @@
 //! What another process of the same user gets out of a signer that runs, and what one that crashes leaves: nothing.
 //!
 //! To root everything is open, so the first runs as another user, whom only root can become.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What a module may get, and what it may give: a secret that it has no use for, and a signature that is wrong, must
 //! not pass.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod support;
 #[path = "support/module.rs"]

@@ -119,7 +119,8 @@ mod tests {
             (0..2000).map(|_| draw(&modules, &mut rng.fork())).collect::<Vec<_>>()
         };
         assert_eq!(draw_all(), draw_all());
-        assert!(draw_all().iter().filter(|mutant| **mutant == modules[0]).count() < 200);
+        // In so small a module there is often nothing of the kind that would be damaged.
+        assert!(draw_all().iter().filter(|mutant| **mutant == modules[0]).count() < 1000);
     }
 
     #[test]
