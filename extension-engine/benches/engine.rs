@@ -75,16 +75,8 @@ fn empty(criterion: &mut Criterion) {
 
 const PAGE_LEN: usize = 4096;
 
-/// How long `f` says that something takes: the lower quartile of criterion's samples, since noise only adds.
-fn measured(criterion: &mut Criterion, name: &str, mut f: impl FnMut() -> Duration) -> Duration {
-    let mut samples = Vec::new();
-    criterion.bench_function(name, |bencher| {
-        bencher.iter_custom(|times| {
-            let total = (0..times).map(|_| f()).sum::<Duration>();
-            samples.push(total / times.max(1) as u32);
-            total
-        });
-    });
+/// The lower quartile, since noise only adds.
+fn quartile(samples: &mut [Duration]) -> Duration {
     samples.sort();
     samples.get(samples.len() / 4).copied().unwrap_or_default()
 }
@@ -116,22 +108,34 @@ fn restore(criterion: &mut Criterion) {
                 }
                 started.elapsed()
             };
-            let name = format!("{runtime}/restore, {mib} MiB, {percent} % dirty");
-            // What a run after an error takes longer than another one is part of the price.
-            let cost = measured(criterion, &name, || {
-                let with_error = time([ExtensionKind::Hash, ExtensionKind::Sign]);
-                with_error.saturating_sub(time([ExtensionKind::Sign, ExtensionKind::Sign]))
-            });
             let (from, mut to) = (vec![1_u8; mib << 20], vec![2_u8; mib << 20]);
             let stride = pages / dirty * PAGE_LEN;
-            let copy = measured(criterion, &format!("memcpy, {mib} MiB, {percent} %"), || {
+            let mut copy = || {
                 let started = Instant::now();
                 for (to, from) in to.chunks_exact_mut(stride).zip(from.chunks_exact(stride)).take(dirty) {
                     to[..PAGE_LEN].copy_from_slice(&from[..PAGE_LEN]);
                 }
                 black_box(&mut to);
                 started.elapsed()
+            };
+            let (mut costs, mut copies) = (Vec::new(), Vec::new());
+            let name = format!("{runtime}/restore, {mib} MiB, {percent} % dirty");
+            criterion.bench_function(&name, |bencher| {
+                bencher.iter_custom(|times| {
+                    let [mut with_error, mut without, mut copying] = [Duration::ZERO; 3];
+                    for _ in 0..times {
+                        // What a run after an error takes longer than another one is part of the price.
+                        with_error += time([ExtensionKind::Hash, ExtensionKind::Sign]);
+                        without += time([ExtensionKind::Sign, ExtensionKind::Sign]);
+                        copying += copy();
+                    }
+                    let cost = with_error.saturating_sub(without);
+                    costs.push(cost / times as u32);
+                    copies.push(copying / times as u32);
+                    cost
+                });
             });
+            let (cost, copy) = (quartile(&mut costs), quartile(&mut copies));
             let most = copy * 13 / 10 + Duration::from_micros(5);
             println!(
                 "ratio {name}: {cost:.1?}; memcpy of the dirty bytes {copy:.1?}; 1.3 times that and 5 µs {most:.1?}; {:.2} of it",

@@ -204,6 +204,7 @@ impl Batch {
     }
 
     /// Forgets what the last run has answered.
+    #[inline]
     pub(crate) fn forget_answers(&mut self) {
         for record in &mut self.records {
             (record.status, record.output_len) = (NOT_RUN, 0);

@@ -34,6 +34,13 @@ pub(crate) trait Guest: Send {
 
     /// The linear memory, as long as it is now.
     fn memory(&mut self) -> &mut [u8];
+
+    /// The bytes of the linear memory at `range`, if that is within it.
+    #[inline]
+    fn bytes(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
+        self.memory().get_mut(range)
+    }
+
     fn init(&mut self) -> Result<(), Fault>;
     fn finit(&mut self) -> Result<(), Fault>;
     fn malloc(&mut self, len: u32) -> Result<u32, Fault>;
@@ -139,10 +146,10 @@ impl<G: Guest> Engine<G> {
         let ptr = self.buffer_ptr;
         let start = ptr as usize + NAME_ROOM;
         let range: Range<usize> = start..start + len;
-        self.guest.memory().get_mut(range).ok_or_else(|| lost(ptr, len))
+        self.guest.bytes(range).ok_or_else(|| lost(ptr, len))
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_block(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
         let len = batch.block_len();
         let name_ptr = self.buffer_ptr;

@@ -19,6 +19,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Limits
+//! [`Limits`] bound what a module may use, on every runtime alike: what differs is how the deadline, which is CPU time, is
+//! kept.
+//!
+//! | runtime | a call that takes too long |
+//! |---|---|
+//! | wasmtime | is interrupted at its next loop or call: [`EngineError::Deadline`] |
+//! | wasmi | is interrupted within about a millisecond: [`EngineError::Deadline`] |
+//! | wasm3, native, and all compiling | ends the process: [`on_overdue`] |
+//!
+//! A thread that compiles or runs extensions gets a timer of its CPU time, whose signal (`SIGRTMIN` + 3) interrupts it
+//! every 10 ms of that, and which ends with it. A process that makes itself undumpable calls [`prepare_process`] before.
+//!
+//! # Trust
 //! The sandbox protects the host and its neighbours; a signing module is trusted with its key. WebAssembly promises
 //! no constant time: whom that matters to should take [`Runtime::Native`].
 

@@ -39,11 +39,11 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Enough for a batch of the longest messages on the slowest runtime, many times over.
+    /// Enough for a message of 1 MiB on the slowest runtime, which takes a third of the deadline there.
     fn default() -> Self {
         Self {
             memory: 64 << 20,
-            deadline: Duration::from_millis(100),
+            deadline: Duration::from_millis(500),
             stack: 512 << 10,
             module_len: 4 << 20,
             compile: Duration::from_secs(10),

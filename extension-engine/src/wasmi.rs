@@ -193,6 +193,7 @@ impl guest::Guest for Guest {
     const CAN_BE_INTERRUPTED: bool = true;
     type Backup = guest::Copy;
 
+    #[inline]
     fn memory(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
@@ -209,10 +210,12 @@ impl guest::Guest for Guest {
         call(&self.malloc, &mut self.store, len)
     }
 
+    #[inline]
     fn run(&mut self, name_ptr: u32, kind: u32, arg_ptr: u32) -> Result<i32, Fault> {
         call(&self.run, &mut self.store, (name_ptr, kind, arg_ptr))
     }
 
+    #[inline]
     fn reset(&mut self) -> Result<(), Fault> {
         call(&self.reset, &mut self.store, ())
     }

@@ -20,7 +20,7 @@ pub(crate) struct LimitArguments {
     /// Memory that an extension may have, from 1 to 4096 MiB; the default is 64
     #[arg(long, value_name = "MIB")]
     memory_limit: Option<u64>,
-    /// CPU time that an extension may take for a record, from 20 to 3600000 ms; the default is 100
+    /// CPU time that an extension may take for a record, from 20 to 3600000 ms; the default is 500
     #[arg(long, value_name = "MS")]
     deadline: Option<u64>,
     /// Stack that an extension's calls may take, from 16 to 1024 KiB; the default is 512

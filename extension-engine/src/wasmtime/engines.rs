@@ -53,6 +53,8 @@ fn config(stack: u32) -> Config {
     config.wasm_relaxed_simd(false).wasm_tail_call(false).wasm_multi_memory(false).wasm_memory64(false);
     // A trap's reason is enough: nobody reads the backtrace of a module without names.
     config.wasm_backtrace_max_frames(None).generate_address_map(false);
+    // As much as a memory can have: it stays where it is.
+    config.memory_reservation(1 << 32).memory_may_move(false);
     config.max_wasm_stack(stack as usize).epoch_interruption(true);
     config
 }

@@ -22,6 +22,10 @@ use crate::pagemap::{Region, private_pages};
 /// How many regions the kernel tells at once.
 const REGIONS: usize = 512;
 
+/// What is copied at once: large copies go past the cache, where the next run would look for its memory. Pages are
+/// multiples of it.
+const CHUNK_LEN: usize = 4096;
+
 /// See the module. Where the kernel doesn't tell, or has no memory for it, a copy of all.
 #[derive(Default)]
 pub(super) struct Tracked {
@@ -113,8 +117,10 @@ impl Backup for Tracked {
         let Some((mapped, regions)) = self.mapped_to(memory) else { return false };
         let (view, to) = (mapped.view, memory.as_mut_ptr());
         Self::written(regions, memory, |at, len| {
-            // SAFETY: both mappings are at least that long, and don't overlap.
-            unsafe { ptr::copy_nonoverlapping(view.add(at), to.add(at), len) };
+            for at in (at..at + len).step_by(CHUNK_LEN) {
+                // SAFETY: both mappings are longer by whole pages, which are multiples of a chunk, and don't overlap.
+                unsafe { ptr::copy_nonoverlapping(view.add(at), to.add(at), CHUNK_LEN) };
+            }
         });
         true
     }
