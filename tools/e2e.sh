@@ -400,9 +400,11 @@ step_readme() {
     done < <(commands_of README.md | grep -E '^\./run\.sh' | grep -v -e --compare)
     check_run 'its input' results 500
     rm -r results
-    # The last of its blocks: the roles by themselves.
-    PATH=$bin:$PATH expect 'the roles by themselves' 0 '' bash -ec "$(commands_of README.md | sed -n '/^mkdir/,$p')"
+    # The last of its blocks: the roles by themselves, and a signer that is operated.
+    PATH=$bin:$PATH expect 'the roles by themselves' 0 '.*' bash -ec "$(commands_of README.md | sed -n '/^mkdir/,$p')"
     check 'the roles by themselves: verified' same "$(grep -c '"verified":true' results/signatures.ndjson)" 1024
+    check 'an operated signer: verified' same "$(grep -c '"verified":true' live/signatures.ndjson)" 8000
+    check 'an operated signer: swapped' same "$(grep -o '"generation":[0-9]*' live/signatures.ndjson | sort -u | sed -n 2p)" '"generation":2'
     rmdir /dev/shm/mine
     verdict
 }

@@ -19,7 +19,7 @@ use clap::{Args, Subcommand};
 use cli::{Failure, Method};
 #[cfg(not(feature = "wasmtime"))]
 use extension_engine::cache::CacheError;
-use extension_engine::cache::{CacheLimits, MemoryCache, ModuleCache};
+use extension_engine::cache::{MemoryCache, ModuleCache};
 
 use crate::options::module;
 pub(crate) use when_needed::open_cache_when_needed;
@@ -60,10 +60,8 @@ impl CacheArguments {
     }
 }
 
-/// The cache of a signer's process: memory first, then the directory. If that is of no use, a line says why, and memory is
-/// all.
-fn open_cache(arguments: &CacheArguments) -> Arc<dyn ModuleCache> {
-    let memory = Arc::new(MemoryCache::new(&CacheLimits::default()));
+/// `memory`, and behind it the directory. If that is of no use, a line says why, and memory is all.
+fn open_cache(memory: Arc<MemoryCache>, arguments: &CacheArguments) -> Arc<dyn ModuleCache> {
     let refused = match arguments.directory() {
         Ok(None) => return memory,
         Ok(Some(directory)) => match with_disk(&memory, &directory) {

@@ -111,7 +111,7 @@ pub(crate) fn socket_path(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn shown(path: &Path) -> String {
-    format!("control folder {}", path.display())
+    format!("control directory {}", path.display())
 }
 
 /// Opens the folder, and sees on the descriptor that it is private.

@@ -403,7 +403,9 @@ impl Supervisor<'_> {
                 if let Some(control) = &self.control {
                     control.set_limits(&self.work.limits);
                 }
-                self.tell("limits-set", None, format!("limits: {:?}", self.work.limits));
+                let flags = limits::to_arguments(&self.work.limits);
+                let flags: Vec<_> = flags.iter().map(|flag| flag.to_string_lossy()).collect();
+                self.tell("limits-set", None, format!("limits: {}", flags.join(" ")));
                 Answer::Done
             }
         };
