@@ -1,4 +1,4 @@
-//! A worker's second thread: hears the supervisor, and makes a module ready while the first thread signs with another.
+//! A worker's second thread: hears the supervisor, and has a module made ready while the first thread signs with another.
 //!
 //! What is ready is posted; the signing thread takes it at the end of its batch, and hands back what it replaces, which
 //! is wiped and dropped here. A signing thread that waits for records takes nothing: then the switch is made for it.
@@ -16,7 +16,7 @@ use crate::assignment::Assignment;
 use crate::engines::{Engines, Extension, Workshop};
 use crate::orders::{Mouth, Order, Orders, Word};
 
-/// How much the signing thread, and everybody else's, goes before what is done here.
+/// How much the signing thread, and everybody else's, goes before making something ready.
 const NICENESS: i32 = 10;
 
 /// What the two threads share.
@@ -98,11 +98,7 @@ pub(crate) fn start(
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     let installer = Installer { mouth, workshop, shared, ready: None };
-    let run = move || {
-        // Nobody waits for what fails here; a second thread that isn't nice is still a thread.
-        let _ = setpriority_process(None, NICENESS);
-        installer.run(orders);
-    };
+    let run = move || installer.run(orders);
     thread::Builder::new().name("installer".to_owned()).spawn(run).map(drop)
 }
 
@@ -129,14 +125,26 @@ impl Installer {
     fn install(&mut self, assignment: &Assignment) {
         self.ready = None;
         let generation = assignment.generation;
-        let word = match self.workshop.make(assignment) {
+        let word = match self.make(assignment) {
             Ok(extension) => {
                 self.ready = Some((generation, extension));
                 Word::Installed(generation)
             }
-            Err(error) => Word::NotInstalled { generation, why: error.to_string() },
+            Err(why) => Word::NotInstalled { generation, why },
         };
         self.mouth.say(&word);
+    }
+
+    /// In a thread of its own, which lets everybody else go first: a thread can't take its niceness back, and the switch
+    /// is not to wait for anybody.
+    fn make(&self, assignment: &Assignment) -> Result<Extension, String> {
+        let make = || {
+            // One that isn't nice makes it ready as well.
+            let _ = setpriority_process(None, NICENESS);
+            self.workshop.make(assignment).map_err(|error| error.to_string())
+        };
+        let made = thread::scope(|scope| scope.spawn(make).join());
+        made.unwrap_or_else(|_| Err("making it ready panicked".to_owned()))
     }
 
     fn commit(&mut self, generation: u32) {

@@ -1,9 +1,18 @@
 //! The signer: a supervisor, and worker processes that sign the records of a ring in place.
 //!
 //! The supervisor reads the key, starts the workers by executing itself again, hands each of them the key over a
-//! socket, and starts those again that die. It never maps the ring. A worker is one thread: it claims a batch of
+//! socket, and starts those again that die. It never maps the ring. A worker signs in one thread: it claims a batch of
 //! records, copies each message once from the ring into private memory, runs the batch through an extension, and
 //! answers each record in place.
+//!
+//! # Changes
+//! What signs a method may change while it signs: see `supervisor/change.rs` for swaps, keys and limits, `prepare.rs` and
+//! `known_answers.rs` for what a module has to pass first, `installer.rs` for a worker's second thread, which makes it
+//! ready, `store.rs` for what is remembered, and `control.rs` for how an operator asks.
+//!
+//! Each record carries what signed it: the first eight bytes of the module's SHA-256, the runtime, and the *generation*,
+//! the last swap that its worker knew of. Generations count the swaps of one control directory from 1; those of a worker
+//! never go back, and a worker that is started knows of every swap that was committed.
 //!
 //! # Statuses
 //! An answered record carries a status. 0 is a signature. Positive numbers are the extension's own
@@ -15,6 +24,10 @@
 //! | [`status::ENGINE_FAILED`], −2 | the extension trapped on this record alone, or refused it |
 //! | [`status::BAD_ANSWER`], −3 | the extension answered what no extension may |
 //! | [`status::NOT_VERIFIED`], −4 | the signature was held back: `--verify-before-release` found it wrong |
+//! | [`status::DEADLINE`], −5 | the extension was interrupted: it took more CPU time over this record than it may |
+//! | [`status::OUT_OF_MEMORY`], −6 | the extension had no memory for this record |
+//!
+//! A record whose extension can't be interrupted takes its worker along, and is tried again, up to the ring's attempts.
 //!
 //! # Times
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
