@@ -196,6 +196,12 @@ pub enum Refusal {
         /// The most that it may have.
         limit: u64,
     },
+    /// Its blocks are nested deeper than wasm3 can compile.
+    #[error("has blocks nested deeper than the {limit} that wasm3 takes")]
+    NestedTooDeep {
+        /// The most that there may be.
+        limit: usize,
+    },
     /// One of its segments doesn't fit into its memory or table.
     #[error("{kind} segment {index} lies outside of its {target}")]
     SegmentOutside {

@@ -44,6 +44,9 @@ pub(crate) struct Functions {
 /// The most elements that a table may start with, and have: no variant has an instruction that grows one.
 const TABLE_LEN_MAX: u64 = 65536;
 
+/// How deep blocks may be nested for wasm3. Compilers stay far below.
+const NESTING_MAX: usize = 500;
+
 /// Checks that `bytes` are an extension that uses no more than `variant` has and `limits` allow.
 pub(crate) fn check(bytes: &[u8], variant: Variant, limits: &Limits) -> Result<Functions, Refusal> {
     check_with(bytes, variant, limits, Bodies::Checked)
@@ -103,6 +106,7 @@ fn check_with(bytes: &[u8], variant: Variant, limits: &Limits, bodies: Bodies) -
     on_read?;
     if variant == Variant::Base {
         check_segments(bytes, types).map_err(invalid)??;
+        check_nesting(bytes).map_err(invalid)??;
     }
     Ok(functions)
 }
@@ -250,6 +254,25 @@ fn check_segments(bytes: &[u8], types: TypesRef) -> Parsed<Result<(), Refusal>> 
                 }
             }
             _ => {}
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// wasm3 recurses on the native stack for each block that it compiles and each loop that it runs.
+fn check_nesting(bytes: &[u8]) -> Parsed<Result<(), Refusal>> {
+    for payload in Parser::new(0).parse_all(bytes) {
+        let Payload::CodeSectionEntry(body) = payload? else { continue };
+        let mut depth = 0_usize;
+        for operator in body.get_operators_reader()? {
+            match operator? {
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
+                Operator::End => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > NESTING_MAX {
+                return Ok(Err(Refusal::NestedTooDeep { limit: NESTING_MAX }));
+            }
         }
     }
     Ok(Ok(()))

@@ -3,6 +3,7 @@
 //! The C interface is called directly (`wasm3_sys`), not through the crate's wrapper, which finds functions by names
 //! that two exports of one function can't both have, and can't compile ahead or bound the memory.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -17,10 +18,25 @@ use crate::{EngineError, ExtensionEngine, Limits, Module, PAGE_LEN, Program, Run
 
 const RUNTIME: Runtime = Runtime::Wasm3;
 
-/// wasm3 recurses on the native stack beside its own, for each call and each loop that is entered; a call takes at least
-/// 8 bytes of its own. So many bytes of the native one stand for one of its own, so that the native one's end is not met
-/// first (see `deep_recursion_is_a_trap` in the tests).
+/// wasm3 recurses on the native stack beside its own, for each call and each loop that is entered. So many bytes of the
+/// native one stand for one of its own; whichever ends first ends the call (see `m3_Yield`).
 const NATIVE_STACK_FACTOR: u32 = 8;
+
+thread_local! {
+    /// The lowest address that the native stack may reach in a call.
+    static STACK_END: Cell<usize> = const { Cell::new(0) };
+}
+
+/// wasm3 calls this before each call of a function, and stops if it gets an error. Its own does nothing, and is weak.
+#[unsafe(no_mangle)]
+extern "C" fn m3_Yield() -> *const c_char {
+    let here = 0_u8;
+    if ptr::from_ref(&here).addr() >= STACK_END.get() {
+        return ptr::null();
+    }
+    // SAFETY: nobody writes to this variable of wasm3's.
+    unsafe { ffi::m3Err_trapStackOverflow }
+}
 
 /// wasm3 numbers its code pages by a global variable without a lock. All pages are made while an instance is.
 static LOADING: Mutex<()> = Mutex::new(());
@@ -166,6 +182,9 @@ impl Guest {
     /// `function` must be one of the fields of `self`, and have N parameters, all of type i32.
     unsafe fn call<const N: usize>(&mut self, function: Function, args: [u32; N]) -> Result<u32, Fault> {
         let interpreter = self.interpreter.runtime.as_ptr();
+        let here = 0_u8;
+        let native_len = self.interpreter.stack_len as usize * NATIVE_STACK_FACTOR as usize;
+        STACK_END.set(ptr::from_ref(&here).addr().saturating_sub(native_len));
         // SAFETY: the interpreter lives and isn't running. Arguments and result are passed in slots of 64 bits at the
         // bottom of its stack, which is longer than that. A function that was compiled (see `compile`) begins with
         // the operation to jump to; this is how wasm3's own `Call` does it.

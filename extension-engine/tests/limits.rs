@@ -346,6 +346,33 @@ fn a_larger_limit_of_stack_is_a_deeper_one_and_the_greatest_fits_into_a_thread()
     }
 }
 
+/// wasm3 takes native stack for each loop besides.
+#[test]
+fn recursion_through_loops_is_a_trap_and_too_many_of_them_are_refused() {
+    let nested = |loops: usize| {
+        let run = format!(
+            r#"(func $run (export "WasmRun") (param i32 i32 i32) (result i32)
+                {} (drop (call $run (i32.const 0) (i32.const 0) (i32.const 0))) {} (i32.const 0))"#,
+            "(loop ".repeat(loops),
+            ")".repeat(loops)
+        );
+        Module::from_bytes("m.wasm", wat(&text_with("WasmRun", &run)), &Limits::default()).unwrap()
+    };
+    for runtime in modules_runtimes() {
+        for stack in [Limits::default().stack, Limits::MAX.stack] {
+            for loops in [0, 5, 50, 500] {
+                let error =
+                    live(runtime, &nested(loops), &Limits { stack, ..Limits::default() }).unwrap_err();
+                assert!(matches!(error, EngineError::Trap { .. }), "{loops} on {runtime}: {error}");
+            }
+        }
+        let error = live(runtime, &nested(501), &Limits::default()).unwrap_err();
+        let is_refused =
+            matches!(error, EngineError::Module { refusal: Refusal::NestedTooDeep { limit: 500 }, .. });
+        assert_eq!(is_refused, runtime == Runtime::Wasm3, "{error}");
+    }
+}
+
 #[test]
 fn a_table_bomb_is_refused() {
     for len in [65_536, 65_537, u32::MAX] {
