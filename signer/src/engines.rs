@@ -77,6 +77,8 @@ impl Workshop {
         let started = Instant::now();
         let mut instance = extension.program.instantiate()?;
         instance.set_key(self.key.of(extension.assignment.method))?;
+        // Memory is now as its backup has it, on pages that are not there yet: that is not the first batch's to pay.
+        instance.reset()?;
         self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
         Ok(instance)
     }

@@ -71,9 +71,11 @@ fn attach(options: &PrepareOptions) -> io::Result<UnixStream> {
     if Pid::as_raw(getppid()) != options.supervisor {
         return Err(io::Error::other("its supervisor is gone"));
     }
-    let limit = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
-    setrlimit(Resource::Cpu, limit(cpu_seconds(&options.limits)))?;
-    setrlimit(Resource::Data, limit(COMPILER_MEMORY.saturating_add(options.limits.memory)))?;
+    let (seconds, memory) =
+        (cpu_seconds(&options.limits), COMPILER_MEMORY.saturating_add(options.limits.memory));
+    // A second more to the hard limit, so that the signal tells what it was.
+    setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
+    setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) })?;
     if options.is_nice {
         setpriority_process(None, 10)?;
     }
@@ -164,8 +166,7 @@ impl Preparation {
 
     fn died_of(&self, status: ExitStatus) -> String {
         use std::os::unix::process::ExitStatusExt;
-        let killed_for_time = [Signal::XCPU, Signal::KILL].map(|signal| Some(signal.as_raw()));
-        if killed_for_time.contains(&status.signal()) {
+        if status.signal() == Some(Signal::XCPU.as_raw()) {
             return format!(
                 "to compile and to test it takes more than {} s of CPU time (see --compile-limit)",
                 self.cpu_seconds

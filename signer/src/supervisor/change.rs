@@ -25,6 +25,9 @@ use crate::prepare::Preparation;
 /// worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a preparation may take that has other limits of its own: one that was stopped, by a debugger or a mistake.
+const PREPARATION: Duration = Duration::from_secs(110);
+
 /// Takes the answer.
 pub(super) type Reply = Box<dyn FnOnce(Result<Answer, Refused>) + Send>;
 
@@ -83,7 +86,7 @@ impl Change {
     /// When its present step has taken too long.
     pub fn deadline(&self) -> Option<Instant> {
         match self.step {
-            Step::Prepare { .. } => None,
+            Step::Prepare { .. } => Some(self.since + PREPARATION),
             Step::HandOver(_) => Some(self.since + GRACE),
             _ => Some(self.since + PATIENCE),
         }
@@ -222,6 +225,7 @@ impl Supervisor<'_> {
         let is_late = change.deadline().is_some_and(|deadline| deadline <= Instant::now());
         let step = match change.step {
             Step::Prepare { next, mut preparation } => match preparation.poll() {
+                None if is_late => Err(refused(Reason::Unavailable, "it could not be prepared in time")),
                 None => Ok(Step::Prepare { next, preparation }),
                 Some(Ok(())) => Ok(Step::Install { next, prepare: took }),
                 Some(Err(why)) => Err(refused(Reason::Invalid, why)),
