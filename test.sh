@@ -22,6 +22,7 @@ modules         core      10    -                          lints and tests of th
 docs            core      8     -                          rustdoc, warnings denied
 vectors         core      10    -                          published test vectors, through every implementation
 build           e2e       15    -                          the programs, as run.sh builds them
+bench           e2e       15    -                          each benchmark once
 native          e2e       3     -                          every method on this runtime, three processes each time
 wasmtime        e2e       3     -                          the same
 wasmi           e2e       3     -                          the same
@@ -65,7 +66,10 @@ have() { command -v "$1" >/dev/null; }
 # --- core
 
 step_format() {
-    cargo fmt --all --check && cargo fmt --all --check --manifest-path modules/Cargo.toml
+    local workspace
+    for workspace in . bench fuzz modules; do
+        cargo fmt --all --check --manifest-path "$workspace/Cargo.toml" || return
+    done
 }
 
 step_scripts() {
@@ -125,6 +129,11 @@ run_tests() { # ARGUMENT...
     else
         cargo test --workspace --locked --no-fail-fast --lib --bins --tests "$@"
     fi
+}
+
+# Each benchmark once, with what was built for the programs.
+step_bench() {
+    cargo bench --locked --manifest-path bench/Cargo.toml --target-dir "$target" ${wasm3:+--features wasm3} -- --test
 }
 
 step_modules() {

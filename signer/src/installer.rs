@@ -138,10 +138,11 @@ impl Installer {
     /// In a thread of its own, which lets everybody else go first: a thread can't take its niceness back, and the switch
     /// is not to wait for anybody.
     fn make(&self, assignment: &Assignment) -> Result<Extension, String> {
+        let workshop = &self.workshop;
         let make = || {
             // One that isn't nice makes it ready as well.
             let _ = setpriority_process(None, NICENESS);
-            self.workshop.make(assignment).map_err(|error| error.to_string())
+            workshop.make(assignment).map_err(|error| error.to_string())
         };
         let made = thread::scope(|scope| scope.spawn(make).join());
         made.unwrap_or_else(|_| Err("making it ready panicked".to_owned()))

@@ -21,7 +21,7 @@ pub(crate) enum Order {
     /// First: what serves. A worker on standby makes everything ready, and waits for `Go` before it claims anything.
     Start {
         /// What serves.
-        assignments: Assignments,
+        assignments: Box<Assignments>,
         /// Whether to wait.
         standby: bool,
     },

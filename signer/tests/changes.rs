@@ -1,6 +1,8 @@
 //! Modules, keys and limits are changed while records are signed: none may be lost, doubled, or attributed to what did
 //! not sign it; and a change that fails leaves everything as it was.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod support;
 #[path = "support/module.rs"]
 mod wasm;

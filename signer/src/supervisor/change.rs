@@ -248,14 +248,10 @@ impl Supervisor<'_> {
                     if is_late {
                         say("a worker has not switched yet; it will at its next batch");
                     }
-                    change.reply.take().map(|reply| {
-                        reply(Ok(Answer::Swapped(Swapped {
-                            module: next.entry(true),
-                            prepare,
-                            install,
-                            switch: took,
-                        })))
-                    });
+                    if let Some(reply) = change.reply {
+                        let module = next.entry(true);
+                        reply(Ok(Answer::Swapped(Swapped { module, prepare, install, switch: took })));
+                    }
                     return None;
                 }
                 return Some(Change { step: Step::Switch { next, prepare, install }, ..change });

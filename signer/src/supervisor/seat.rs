@@ -171,7 +171,7 @@ impl Worker {
             installed: 0,
             generation: assignments.generation,
         };
-        worker.say(&Order::Start { assignments: assignments.clone(), standby: page.is_none() });
+        worker.say(&Order::Start { assignments: Box::new(assignments.clone()), standby: page.is_none() });
         Ok(worker)
     }
 

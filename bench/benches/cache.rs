@@ -1,6 +1,6 @@
 //! How long it takes to have a module ready to sign, with its key in it: compiled, from the disk tier (read,
-//! authenticated, deserialized), and from the memory tier. `cargo bench --workspace --bench cache`, which shares what
-//! was built for the programs.
+//! authenticated, deserialized), and from the memory tier. `cargo bench --manifest-path
+//! bench/Cargo.toml --bench cache`; with `--target-dir target` it shares what was built for the programs.
 #![allow(clippy::unwrap_used, reason = "a benchmark has nobody to tell")]
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 

@@ -1,5 +1,6 @@
 //! What the engine itself costs: a run of an extension that does nothing, going back to the backup, and changing over to
-//! another instance. `cargo bench -p extension-engine`; with `-- --test`, each once.
+//! another instance. `cargo bench --manifest-path bench/Cargo.toml --bench
+//! engine`; with `-- --test`, each once.
 //!
 //! Lines that begin with `ratio` compare what was measured in this very run.
 #![allow(missing_docs, reason = "criterion's macros write functions without")]
