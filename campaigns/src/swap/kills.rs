@@ -63,7 +63,7 @@ impl Round<'_> {
         let mut kills = Kills::default();
         let mut trouble = Ok(());
         // How long a swap takes, to aim within it.
-        let mut usual = Duration::from_millis(200);
+        let mut usual = Duration::from_millis(50);
         while trouble.is_ok() && kills.total() < count && !self.is_drained()? {
             trouble = self.kill_once(rng, &mut usual, &mut kills);
         }
@@ -83,8 +83,14 @@ impl Round<'_> {
         let (asked_ns, asked) = (now_ns(), Instant::now());
         let said = self.load.site().path("ctl.said");
         let mut call = Process::start("signer ctl", self.operator.program(), arguments, said)?;
-        thread::sleep(rng.duration(Duration::ZERO..usual.mul_f64(1.2)));
-        let is_hit = self.hit(victim, rng);
+        if victim == Victim::Preparation {
+            self.await_preparation(&mut call)?;
+            thread::sleep(rng.duration(Duration::ZERO..usual.mul_f64(0.3)));
+        } else {
+            thread::sleep(rng.duration(Duration::ZERO..usual.mul_f64(1.1)));
+        }
+        // Who has his answer is not in mid-swap any more.
+        let is_hit = call.try_wait()?.is_none() && self.hit(victim, rng);
         let ended = call.wait_for(ANSWERED_WITHIN)?;
         let Some(status) = ended else {
             return Err(Trouble::Wedged(format!("{victim:?} killed: the call {words:?} is not answered")));
@@ -114,6 +120,17 @@ impl Round<'_> {
             *(if is_new { &mut kills.new } else { &mut kills.old }) += 1;
         }
         self.load.forgive();
+        Ok(())
+    }
+
+    /// Waits until somebody prepares a module, or it is too late for that.
+    fn await_preparation(&self, call: &mut Process) -> Result<(), Failure> {
+        let supervisor = self.load.id(Part::Signer).unwrap_or_default();
+        while call.try_wait()?.is_none()
+            && !children_of(supervisor).into_iter().any(|pid| is_called_with(pid, "prepare"))
+        {
+            thread::sleep(Duration::from_micros(200));
+        }
         Ok(())
     }
 
