@@ -49,6 +49,8 @@ cache           campaign  5/20  files:300:10000            compiled modules that
 hostile         campaign  5/40  signatures:20000:1000000   a message that changes while it is signed gives no key away
 malformed       campaign  5/60  mutants:3000:200000        official malformed and invalid modules are refused, damaged ones crash no runtime
 keyscan         campaign  5/20  rounds:1:20                no form of the key lies where it must not, and a crash leaves no core
+gallery         campaign  8/40  rounds:1:10                hostile modules on every runtime: contained, named, and nobody else is hurt
+swap            campaign  8/240 swaps:40:10000             modules swapped under load, and kills in mid-swap: old or new, never neither
 mutate          campaign  5/40  rounds:8:300               random bytes written all over a ring at work
 fuzz            campaign  10/60 seconds:5:380              each fuzz target, with the address sanitizer
 volume          campaign  5/60  messages:50000:1000000     many messages on each fast runtime'

@@ -6,6 +6,7 @@
 mod attach;
 mod cache;
 mod crash;
+mod gallery;
 mod hostile;
 mod keyscan;
 mod malformed;
@@ -15,6 +16,7 @@ mod poison;
 mod sigbus;
 mod steps;
 mod support;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,10 @@ enum Campaign {
     Poison(poison::Options),
     /// A ring that is cut or punched under running processes
     Sigbus(sigbus::Options),
+    /// Hostile modules, on every runtime
+    Gallery(gallery::Options),
+    /// Modules are swapped under load, and somebody is killed meanwhile
+    Swap(swap::Options),
     /// The key, in every form, wherever it must not be
     Keyscan(keyscan::Options),
     /// Malformed, invalid and damaged modules
@@ -98,6 +104,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Campaign::Malformed(options) => malformed::run(&options),
         Campaign::MalformedChild(options) => malformed::run_child(&options),
         Campaign::DoomedSigner(options) => poison::run_doomed(&options),
+        Campaign::Gallery(options) => gallery::run(&options),
+        Campaign::Swap(options) => swap::run(&options),
         Campaign::Sigbus(options) => sigbus::run(&options),
     }
 }

@@ -136,6 +136,11 @@ impl Module {
         Self { label, variant, bytes, sha256 }
     }
 
+    /// The same, called `label` by errors: a copy of it is known by where it came from.
+    pub fn called(self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
     /// What errors call it: its path, or `name.variant` if it is built in.
     pub fn label(&self) -> &str {
         &self.label

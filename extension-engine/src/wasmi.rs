@@ -23,6 +23,10 @@ const RUNTIME: Runtime = Runtime::Wasmi;
 /// About as many instructions, which take about a millisecond.
 const SLICE: u64 = 1_000_000;
 
+/// How often the module may ask for memory in one call. Each time takes some of the thread's own stack, until the slice is
+/// used up; and whoever gets nothing uses up nothing of it.
+const GROWTHS_MAX: u32 = 4096;
+
 /// Bytes of stack that a call takes at least: what bounds their depth.
 const FRAME_LEN_MIN: u32 = 64;
 
@@ -103,12 +107,19 @@ impl Program for Compiled {
 struct Memories {
     len_max: u64,
     was_refused: bool,
+    /// In the present call.
+    growths: u32,
 }
 
 impl ResourceLimiter for Memories {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool, LimiterError> {
         let allowed = desired as u64 <= self.len_max;
         self.was_refused |= !allowed;
+        self.growths += 1;
+        if self.growths > GROWTHS_MAX {
+            self.was_refused = true;
+            return Err(LimiterError::ResourceLimiterDeniedAllocation);
+        }
         Ok(allowed)
     }
 
@@ -143,7 +154,7 @@ struct Guest {
 
 impl Guest {
     fn new(module: &wasmi::Module, linker: &Linker<Memories>, memory_len_max: u64) -> Result<Self, Error> {
-        let memories = Memories { len_max: memory_len_max, was_refused: false };
+        let memories = Memories { len_max: memory_len_max, was_refused: false, growths: 0 };
         let mut store = Store::new(linker.engine(), memories);
         store.limiter(|memories| memories);
         store.set_fuel(SLICE)?;
@@ -175,6 +186,7 @@ fn call<P: WasmParams, R: WasmResults>(
     store: &mut Store<Memories>,
     parameters: P,
 ) -> Result<R, Fault> {
+    store.data_mut().growths = 0;
     let mut call = function.call_resumable(&mut *store, parameters).map_err(|error| reason(&error))?;
     loop {
         match call {

@@ -87,7 +87,7 @@ impl Assignment {
         if hex::encode(module.sha256()) != self.sha256 {
             return Err(EngineError::Module { module: self.label.clone(), refusal: Refusal::Changed });
         }
-        Ok(Some(module))
+        Ok(Some(module.called(&self.label)))
     }
 
     /// The same module on `runtime`; a built-in one in the variant that suits it best.

@@ -164,12 +164,17 @@ impl Engines {
     }
 
     /// Wipes what the last batch left in the instance of `method`.
-    pub fn reset(&mut self, method: Method) {
+    ///
+    /// # Errors
+    /// It could not, and another instance takes its place: nothing of that batch is left there either.
+    pub fn reset(&mut self, method: Method) -> Result<(), EngineError> {
         let extension = &mut self.extensions[index(method)];
-        if extension.instance.as_mut().is_some_and(|instance| instance.reset().is_err()) {
+        let reset = extension.instance.as_mut().map_or(Ok(()), |instance| instance.reset());
+        if reset.is_err() {
             self.workshop.stats.replacements.add(1);
             extension.instance = None;
         }
+        reset
     }
 
     fn swap_to(&mut self, method: Method) {

@@ -250,11 +250,18 @@ impl Worker<'_> {
                 Err(error) => (status::of_failed_run(error), &[][..]),
             };
             self.signer.answer(claim, &answer(status, signature, claimed_ns, signed_ns, origin));
+            if let (status::BAD_ANSWER, Err(error)) = (status, self.batch.status(i)) {
+                let label = engines.label(method);
+                self.mouth.warn(|| format!("module {label} failed a record of {method}: {error}"));
+            }
             let counter = if status == 0 { &stats.signed } else { &stats.failed };
             counter.add(1);
         }
         let answered_ns = now_ns();
-        engines.reset(method);
+        if let Err(error) = engines.reset(method) {
+            let label = engines.label(method);
+            self.mouth.warn(|| format!("module {label} could not forget a batch of {method}: {error}"));
+        }
         stats.busy_ns.add(signed_ns - started_ns + (now_ns() - answered_ns));
         Ok(())
     }

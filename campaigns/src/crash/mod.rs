@@ -104,6 +104,9 @@ fn shape(runtime: &str, kills: u64, rng: &mut Rng) -> Shape {
     let longest = rng.choose(&[64, 200, 400]);
     let shape = Shape {
         runtime: runtime.into(),
+        method: "ecdsa",
+        signer_arguments: Vec::new(),
+        consumer_arguments: Vec::new(),
         workers: rng.within(1..3),
         verify_threads: rng.within(1..3),
         capacity: rng.choose(&[64, 256, 1024]),

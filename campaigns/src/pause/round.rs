@@ -91,6 +91,9 @@ impl Plan {
         let seconds = durations.iter().sum::<Duration>().as_secs() + 20;
         let shape = Shape {
             runtime: runtime.into(),
+            method: "ecdsa",
+            signer_arguments: Vec::new(),
+            consumer_arguments: Vec::new(),
             workers: rng.within(1..3),
             verify_threads: rng.within(1..3),
             capacity: rng.choose(&[64, 256, 1024]),

@@ -26,6 +26,15 @@ pub struct Line {
     pub verified: Option<bool>,
     /// Why there is no signature.
     pub status: Option<String>,
+    /// The first eight bytes of the module's SHA-256, in hexadecimal digits.
+    #[serde(default)]
+    pub module: String,
+    /// The swap that brought it.
+    #[serde(default)]
+    pub generation: u32,
+    /// What ran it.
+    #[serde(default)]
+    pub runtime: String,
     /// When what happened.
     pub times: Times,
 }
@@ -35,6 +44,12 @@ pub struct Line {
 pub struct Times {
     /// When the message was due.
     pub intended_ns: u64,
+    /// When a signer took it.
+    #[serde(default)]
+    pub claimed_ns: u64,
+    /// When it was answered.
+    #[serde(default)]
+    pub signed_ns: u64,
     /// When its signature was verified.
     pub verified_ns: u64,
 }

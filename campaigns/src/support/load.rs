@@ -10,7 +10,7 @@ use cli::{Exit, Failure};
 use rustix::process::Signal;
 use shmem_layout::{Ring, RingError, attach};
 
-use super::judge::judge;
+use super::judge::{Judgement, judge};
 use super::ledger::Ledger;
 use super::process::{Process, kill_processes_of, manner, processes_of};
 use super::rng::Rng;
@@ -43,6 +43,12 @@ fn is_in_order(part: Part, status: ExitStatus) -> bool {
 pub struct Shape {
     /// What signs.
     pub runtime: String,
+    /// What it signs.
+    pub method: &'static str,
+    /// More arguments of the signer, and of the consumer.
+    pub signer_arguments: Vec<String>,
+    /// As the last.
+    pub consumer_arguments: Vec<String>,
     /// How many workers.
     pub workers: u64,
     /// Threads of the consumer that verify: with one, the consumer is what the others wait for.
@@ -175,6 +181,17 @@ impl Load {
         Ok(Self { site, ring, shape, ledgers, processes: [const { None }; 4], watch: Watch::new() })
     }
 
+    /// The same, with a signer that serves an operator from a folder `control`.
+    ///
+    /// # Errors
+    /// They can't be made.
+    pub fn with_control(session: &Session, shape: Shape, rng: &mut Rng) -> Result<Self, Failure> {
+        let mut load = Self::new(session, shape, rng)?;
+        let control = load.site.path("control").display().to_string();
+        load.shape.signer_arguments.extend(["--control".to_owned(), control]);
+        Ok(load)
+    }
+
     /// The ring, attached to without a role.
     pub fn ring(&self) -> &Ring {
         &self.ring
@@ -195,14 +212,19 @@ impl Load {
                 let rate = self.shape.rate.map(|rate| ["--rate".to_owned(), rate.to_string()]);
                 let mut arguments = self.ledgers[source].arguments();
                 arguments.extend(rate.into_iter().flatten());
+                arguments.extend(["--method".to_owned(), self.shape.method.into()]);
                 self.site.producer(SOURCES[source], &arguments)?
             }
             Part::Signer => {
-                let workers = ["--workers".to_owned(), self.shape.workers.to_string()];
-                self.site.signer(&self.shape.runtime, &workers)?
+                let mut arguments = vec!["--workers".to_owned(), self.shape.workers.to_string()];
+                arguments.extend_from_slice(&self.shape.signer_arguments);
+                self.site.signer(&self.shape.runtime, &arguments)?
             }
             Part::Consumer => {
-                self.site.consumer(&["--verify-threads".into(), self.shape.verify_threads.to_string()])?
+                let mut arguments =
+                    vec!["--verify-threads".to_owned(), self.shape.verify_threads.to_string()];
+                arguments.extend_from_slice(&self.shape.consumer_arguments);
+                self.site.consumer(&arguments)?
             }
         };
         self.processes[part.index()] = Some(process);
@@ -260,13 +282,26 @@ impl Load {
     ///
     /// # Errors
     /// The campaign can't go on.
-    pub fn finish(mut self, session: &Session, trouble: Result<(), Trouble>) -> Result<Totals, Failure> {
+    pub fn finish(self, session: &Session, trouble: Result<(), Trouble>) -> Result<Totals, Failure> {
+        self.finish_with(session, trouble, |site, ledgers| judge(&site.out(), site.public_key(), ledgers))
+    }
+
+    /// As [`Load::finish`], with another judge: it is given how many lines of each ledger must have been delivered.
+    ///
+    /// # Errors
+    /// The campaign can't go on.
+    pub fn finish_with(
+        mut self,
+        session: &Session,
+        trouble: Result<(), Trouble>,
+        judge: impl FnOnce(&Site, &[(&Ledger, u64)]) -> Result<Judgement, Failure>,
+    ) -> Result<Totals, Failure> {
         let mut totals = Totals::default();
         let mut complaints = Vec::new();
         match trouble.and_then(|()| self.end()) {
             Ok(asked) => {
                 let ledgers: Vec<_> = self.ledgers.iter().zip(asked).collect();
-                let judgement = judge(&self.site.out(), self.site.public_key(), &ledgers)?;
+                let judgement = judge(&self.site, &ledgers)?;
                 totals.delivered = judgement.lines;
                 (totals.lost, totals.doubled) = (judgement.lost, judgement.doubled);
                 (totals.unverified, totals.void) = (judgement.unverified, judgement.void);
@@ -313,6 +348,7 @@ impl Load {
             let messages = (next + self.shape.capacity + 100).min(self.shape.lines);
             let mut arguments = self.ledgers[number].arguments();
             arguments.extend(["--messages".to_owned(), messages.to_string()]);
+            arguments.extend(["--method".to_owned(), self.shape.method.into()]);
             self.processes[number] = Some(self.site.producer(name, &arguments)?);
             asked.push(messages);
         }

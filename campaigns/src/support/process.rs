@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cli::Failure;
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, set_parent_process_death_signal, waitid,
+};
 
 /// How often a child that is waited for is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -111,6 +113,31 @@ impl Process {
         }
     }
 
+    /// As [`Process::wait_for`], with the CPU time that it has used, and those of its children that are gone.
+    ///
+    /// # Errors
+    /// The kernel doesn't say.
+    pub fn wait_with_cpu_time(&mut self, limit: Duration) -> Result<Option<(ExitStatus, Duration)>, Failure> {
+        let started = Instant::now();
+        loop {
+            // Dead, and still there to be asked.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let pid = Pid::from_raw(self.id().cast_signed());
+            let ended = pid.map(|pid| waitid(WaitId::Pid(pid), options)).transpose();
+            let ended = ended.map_err(|error| {
+                Failure::environment(format_args!("can't wait for {}: {error}", self.name))
+            })?;
+            if ended.flatten().is_some() {
+                let spent = cpu_time_with_children(self.id());
+                return Ok(self.try_wait()?.map(|status| (status, spent)));
+            }
+            if started.elapsed() >= limit {
+                return Ok(None);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// What it, and those before it with the same file, said on standard error.
     pub fn said(&self) -> String {
         fs::read(&self.said)
@@ -175,6 +202,17 @@ pub fn manner(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, signal) => format!("signal {}", signal.unwrap_or_default()),
     }
+}
+
+/// The CPU time that a process has used, and those of its children that it has waited for; to within 20 ms.
+pub fn cpu_time_with_children(pid: u32) -> Duration {
+    /// What the kernel shows times in: 100 a second, wherever Linux runs.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name may hold anything, and ends with the last parenthesis. What follows is field 3.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u32 = fields.skip(14 - 3).take(4).filter_map(|field| field.parse::<u32>().ok()).sum();
+    TICK * ticks
 }
 
 /// The children of a process: a signer's workers.

@@ -1,0 +1,1 @@
+(func $before (param $record i32) (param $block i32))

@@ -1,0 +1,1 @@
+(func $see (param $block i32))
