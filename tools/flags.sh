@@ -23,7 +23,7 @@ flags='
 --module            signer    TEXT                            NAME=PATH: wasm in place of a built-in module
 --public-key        consumer  TEXT                            one more key to trust, HEX or a file; may be repeated
 --verify-before-release signer -                          verify natively before the consumer gets it
---control           signer    TEXT                            folder for `signer ctl`, which changes a running signer
+--control           signer    TEXT                            folder for signer ctl, which changes a running signer
 --limits            signer    TEXT                            TOML file: what a module may use
 --deadline          signer    NUMBER                          CPU time that a module may take for a message, in ms (500)
 --cache             signer    TEXT                            folder for compiled modules, or none

@@ -5,8 +5,10 @@
 //! gone, an operator asks for something, a signal arrives, or a time has come.
 
 mod answers;
+mod begin;
 mod change;
 mod seat;
+mod start;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -41,6 +43,7 @@ use crate::stats::Totals;
 use crate::store::Store;
 use change::Change;
 use seat::{Heard, Seat, State, Worker};
+use start::{first_assignments, open_store};
 
 /// After this many deaths in a row, in all of which the worker got nowhere, there is no point in another start.
 const DEATHS_MAX: u32 = 10;
@@ -70,39 +73,6 @@ pub(crate) fn run(options: &SupervisorOptions) -> Result<Exit, Failure> {
 
 fn cant_write(path: &Path, error: &io::Error) -> Failure {
     Failure::environment(format_args!("report {}: {error}", path.display()))
-}
-
-fn open_store(directory: &Path) -> Result<Store, Failure> {
-    Store::open(directory).map_err(|error| {
-        Failure::environment(format_args!("control directory {}: {error}", directory.display()))
-    })
-}
-
-/// What the command line asks for, but for methods that were swapped under this control directory before.
-fn first_assignments(options: &SupervisorOptions, store: Option<&Store>) -> Result<Assignments, Failure> {
-    let work = &options.work;
-    let mut all = Assignments::from_arguments(work.runtime, &work.modules, &work.limits)?;
-    let Some((store, directory)) = store.zip(options.control.as_ref()) else { return Ok(all) };
-    let unusable = |why: &dyn std::fmt::Display| {
-        Failure::environment(format_args!(
-            "control directory {}: what was committed there is of no use: {why}; remove generation.json to go without",
-            directory.display()
-        ))
-    };
-    if let Some(committed) = store.load().map_err(|error| unusable(&error))? {
-        all.take_over(committed).map_err(|error| unusable(&error))?;
-        for assignment in all.present.iter().filter(|assignment| assignment.generation > 1) {
-            say(&format!(
-                "{} is signed by {} on {}, generation {}, as committed in {}",
-                assignment.method,
-                assignment.label,
-                assignment.runtime,
-                assignment.generation,
-                directory.display()
-            ));
-        }
-    }
-    Ok(all)
 }
 
 /// Once for each key: it leaves copies of the secret one behind, which are wiped.

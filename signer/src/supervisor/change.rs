@@ -8,14 +8,12 @@
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use cli::Method;
-use extension_engine::{Limits, Module, Runtime};
+use extension_engine::Limits;
 
-use super::seat::{Seat, State, Worker};
+use super::seat::{Seat, State};
 use super::{GRACE, Supervisor, say};
-use crate::KeySource;
 use crate::assignment::{Assignment, unix_ms};
-use crate::control::api::{Answer, Command, Event, LimitChanges, Reason, Refused, Replacement, Swapped};
+use crate::control::api::{Answer, Event, Reason, Refused, Swapped};
 use crate::key::Key;
 use crate::limits;
 use crate::orders::Order;
@@ -39,7 +37,7 @@ pub(super) struct Change {
     step: Step,
 }
 
-enum Step {
+pub(super) enum Step {
     Prepare {
         next: Assignment,
         preparation: Preparation,
@@ -60,13 +58,13 @@ enum Step {
 }
 
 /// What new workers come with.
-enum NewTerms {
+pub(super) enum NewTerms {
     Key(Key),
     Limits(Limits),
 }
 
 impl Change {
-    fn new(reply: Reply, step: Step) -> Self {
+    pub fn new(reply: Reply, step: Step) -> Self {
         Self { reply: Some(reply), since: Instant::now(), step }
     }
 
@@ -104,110 +102,6 @@ pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Refused {
 }
 
 impl Supervisor<'_> {
-    /// Begins what `command` asks for, or refuses it.
-    pub(super) fn begin(&mut self, command: Command, reply: Reply) {
-        if self.ending.is_some() {
-            return reply(Err(refused(Reason::NotNow, "the signer ends")));
-        }
-        if self.change.is_some() {
-            return reply(Err(refused(Reason::NotNow, "another change is under way: wait for it")));
-        }
-        let step = match command {
-            Command::Swap { method, to, runtime } => self.begin_swap(method, to, runtime),
-            Command::SetLimits(changes) => self.begin_limits(&changes),
-            Command::RotateKey { path } => {
-                self.begin_rotation(path.map_or_else(|| self.options.key.clone(), KeySource::File))
-            }
-            Command::Status | Command::ListModules | Command::Drain => return,
-        };
-        match step {
-            Ok(step) => self.change = Some(Change::new(reply, step)),
-            Err(refusal) => reply(Err(refusal)),
-        }
-    }
-
-    fn begin_swap(&self, method: Method, to: Replacement, runtime: Option<Runtime>) -> Result<Step, Refused> {
-        let invalid = |error: &dyn std::fmt::Display| refused(Reason::Invalid, error.to_string());
-        let present = self.assignments.of(method);
-        if self.work.is_swapping {
-            return Err(refused(Reason::NotNow, "--runner 3 swaps modules by itself"));
-        }
-        let runtime = runtime.unwrap_or(present.runtime);
-        runtime.is_available().map_err(|error| invalid(&error))?;
-        let next = match to {
-            Replacement::BuiltIn => Assignment::built_in(method, runtime).map_err(|e| invalid(&e))?,
-            Replacement::Module { label, bytes } => self.keep(method, runtime, label, bytes)?,
-            Replacement::Present => present.on(runtime).map_err(|error| invalid(&error))?,
-            Replacement::Previous => match self.assignments.before(method) {
-                Some(previous) => previous.clone(),
-                None => return Err(refused(Reason::NotNow, format!("{method} has had no other module yet"))),
-            },
-        };
-        let generation = self.assignments.generation.checked_add(1);
-        let generation =
-            generation.ok_or_else(|| refused(Reason::NotNow, "there are no more generations"))?;
-        let next = Assignment { generation, since_unix_ms: unix_ms(), ..next };
-        let preparation = Preparation::start(&next, &self.work, true)
-            .map_err(|error| refused(Reason::Unavailable, format!("can't prepare a module: {error}")))?;
-        Ok(Step::Prepare { next, preparation })
-    }
-
-    /// Puts a module that came over the wire into the store.
-    fn keep(
-        &self,
-        method: Method,
-        runtime: Runtime,
-        label: String,
-        bytes: Vec<u8>,
-    ) -> Result<Assignment, Refused> {
-        let invalid = |error: &dyn std::fmt::Display| refused(Reason::Invalid, error.to_string());
-        if runtime == Runtime::Native {
-            let error = extension_engine::EngineError::NativeModule(label);
-            return Err(invalid(&error));
-        }
-        let module = Module::from_bytes(label, bytes, &self.work.limits).map_err(|error| invalid(&error))?;
-        let store =
-            self.store.as_ref().ok_or_else(|| refused(Reason::NotNow, "there is no control directory"))?;
-        let path = store
-            .keep(&hex::encode(module.sha256()), module.bytes())
-            .map_err(|error| refused(Reason::Unavailable, format!("can't keep the module: {error}")))?;
-        Ok(Assignment::new(method, runtime, Some(&module), Some(path.into_os_string())))
-    }
-
-    fn begin_limits(&mut self, changes: &LimitChanges) -> Result<Step, Refused> {
-        let limits = limits::checked(&changes.applied_to(&self.work.limits))
-            .map_err(|failure| refused(Reason::Invalid, failure.message))?;
-        self.stand_by(NewTerms::Limits(limits))
-    }
-
-    fn begin_rotation(&mut self, source: KeySource) -> Result<Step, Refused> {
-        let key = source.read().map_err(|failure| refused(Reason::Invalid, failure.message))?;
-        self.stand_by(NewTerms::Key(key))
-    }
-
-    /// Starts a worker on standby beside each one that is there.
-    fn stand_by(&mut self, terms: NewTerms) -> Result<Step, Refused> {
-        let (mut work, mut key) = (self.work.clone(), &self.key);
-        match &terms {
-            NewTerms::Key(new) => key = new,
-            NewTerms::Limits(limits) => work.limits = limits.clone(),
-        }
-        for (number, seat) in self.seats.iter_mut().enumerate() {
-            if matches!(seat.state, State::Ended) {
-                continue;
-            }
-            match Worker::start(&work, key, &self.assignments, None) {
-                Ok(worker) => seat.standby = Some(worker),
-                Err(error) => {
-                    dismiss(&mut self.seats);
-                    let why = format!("can't start another worker {number}: {error}");
-                    return Err(refused(Reason::Unavailable, why));
-                }
-            }
-        }
-        Ok(Step::StandBy(terms))
-    }
-
     /// Takes the change under way as far as it will go.
     pub(super) fn further_change(&mut self) {
         while let Some(change) = self.change.take() {
@@ -433,7 +327,7 @@ impl Supervisor<'_> {
 }
 
 /// Ends who stands by.
-fn dismiss(seats: &mut [Seat]) {
+pub(super) fn dismiss(seats: &mut [Seat]) {
     for worker in seats.iter_mut().filter_map(|seat| seat.standby.take()) {
         // It holds nothing.
         let _ = worker.end();
