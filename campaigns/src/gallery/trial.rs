@@ -35,6 +35,9 @@ const BOUND: Duration = Duration::from_secs(100);
 
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// How long a signer may take to refuse a module: what the preparation of one has at most, on a loaded machine.
+const REFUSED_WITHIN: Duration = Duration::from_secs(40);
+
 /// The source of all messages.
 const SOURCE: &str = "alpha";
 
@@ -319,8 +322,10 @@ impl<'a> Trial<'a> {
         complaints: &mut Vec<String>,
     ) -> Result<Outcome, Failure> {
         let mut signer = site.signer(self.runtime, &self.signer_arguments(site, module))?;
-        let ended = signer.wait_with_cpu_time(BOUND)?;
-        let Some((status, spent)) = ended else { return Err(Failure::failed("the signer doesn't end")) };
+        let ended = signer.wait_with_cpu_time(REFUSED_WITHIN)?;
+        let Some((status, spent)) = ended else {
+            return Err(Failure::failed("the signer doesn't refuse it"));
+        };
         let said = signer.said();
         if status.code() != Some(2) || said.lines().count() != 1 {
             complaints.push(format!("the signer: {}, not 2 and one line: {said:?}", manner(status)));
