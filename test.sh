@@ -22,7 +22,7 @@ modules         core      10    -                          lints and tests of th
 docs            core      8     -                          rustdoc, warnings denied
 vectors         core      10    -                          published test vectors, through every implementation
 build           e2e       15    -                          the programs, as run.sh builds them
-bench           e2e       15    -                          each benchmark once
+bench           apart     15    -                          each benchmark once: only when it is named, and with long, for it is a build of its own
 native          e2e       3     -                          every method on this runtime, three processes each time
 wasmtime        e2e       3     -                          the same
 wasmi           e2e       3     -                          the same
@@ -327,11 +327,11 @@ main() {
     if [[ $wanted == ' ' ]]; then set_up 3>&1 >"$logs/set-up.log" 2>&1 </dev/null; fi
     while read -r name group minutes measure rest; do
         IFS=: read -r _ small full <<<"$measure"
-        if [[ $wanted == *' long '* && $group == campaign ]]; then
+        if [[ $wanted == *' long '* && ($group == campaign || $group == apart) ]]; then
             run_step "$name" "$group" "${minutes#*/}" "${full:-${small:-}}"
         elif [[ -n ${sizes[$name]-} ]]; then
             run_step "$name" "$group" "${minutes#*/}" "${sizes[$name]}"
-        elif [[ $wanted == *" $name "* || $wanted == *" $group "* || $wanted == ' ' ]]; then
+        elif [[ $wanted == *" $name "* || $wanted == *" $group "* || ($wanted == ' ' && $group != apart) ]]; then
             run_step "$name" "$group" "${minutes%/*}" "${small:-}"
         fi
     done <<<"${steps#?}"

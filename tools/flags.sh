@@ -25,7 +25,7 @@ flags='
 --verify-before-release signer -                          verify natively before the consumer gets it
 --control           signer    TEXT                            folder for `signer ctl`, which changes a running signer
 --limits            signer    TEXT                            TOML file: what a module may use
---deadline          signer    NUMBER                          CPU time that a module may take for a message, in ms (100)
+--deadline          signer    NUMBER                          CPU time that a module may take for a message, in ms (500)
 --cache             signer    TEXT                            folder for compiled modules, or none
 --verifier          consumer  secp256k1|k256|native|wasmtime|wasmi|wasm3|none
 --verify-threads    consumer  NUMBER                          threads that verify
