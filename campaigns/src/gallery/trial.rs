@@ -23,6 +23,9 @@ use crate::support::site::Site;
 /// Records that a worker claims at once at most.
 const BATCH: u32 = 4;
 
+/// Records of the longest batch that a module is tried with before it is taken.
+const KNOWN_ANSWERS: u32 = 7;
+
 /// Workers that may die with a record in hand: the default of `ringctl create`.
 const ATTEMPTS: u32 = 3;
 
@@ -338,8 +341,7 @@ impl<'a> Trial<'a> {
         }
         self.see_words(&signer, module, complaints);
         let mut outcome = Outcome { trials: 1, refused: 1, spent, ..Outcome::default() };
-        // One call, of a module that isn't taken.
-        self.see_budget(&mut outcome, &[(1, 1)], complaints);
+        self.see_budget(&mut outcome, &[(KNOWN_ANSWERS, 0)], complaints);
         // There is no record whose budget it could be.
         outcome.worst = Default::default();
         Ok(outcome)
