@@ -341,7 +341,7 @@ impl<'a> Trial<'a> {
         }
         self.see_words(&signer, module, complaints);
         let mut outcome = Outcome { trials: 1, refused: 1, spent, ..Outcome::default() };
-        self.see_budget(&mut outcome, &[(KNOWN_ANSWERS, 0)], complaints);
+        self.see_budget(&mut outcome, &[(KNOWN_ANSWERS, 1)], complaints);
         // There is no record whose budget it could be.
         outcome.worst = Default::default();
         Ok(outcome)
