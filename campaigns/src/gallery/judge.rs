@@ -1,5 +1,6 @@
 //! Holds the journal of a trial against what must become of each record.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use secp256k1::{Message, PublicKey, ecdsa};
@@ -35,12 +36,19 @@ pub fn is_guilty(message: &[u8]) -> bool {
 }
 
 impl Asked<'_> {
-    /// What is wrong with the consumer's folder `out`.
+    /// What is wrong with the consumer's folder `out`; and the batches with guilty records that it shows: how many records
+    /// each had, and how many of them were guilty.
     ///
     /// # Errors
     /// The journal can't be read.
-    pub fn complaints(&self, out: &Path, public_key: &str) -> Result<Vec<String>, cli::Failure> {
+    pub fn complaints(
+        &self,
+        out: &Path,
+        public_key: &str,
+    ) -> Result<(Vec<String>, Vec<(u32, u32)>), cli::Failure> {
         let mut complaints = Vec::new();
+        // By when they were claimed.
+        let mut batches = BTreeMap::<u64, (u32, u32)>::new();
         let mut next = 0;
         let key = parse_key(public_key)?;
         if let Some(mut journal) = Journal::open(out)? {
@@ -52,6 +60,10 @@ impl Asked<'_> {
                             complaints.push(format!("position {} comes where {next} should", line.position));
                         }
                         next = line.position + 1;
+                        let message = self.messages.get(line.position as usize);
+                        let batch = batches.entry(line.times.claimed_ns).or_default();
+                        batch.0 += 1;
+                        batch.1 += u32::from(message.is_some_and(|message| is_guilty(message)));
                         if let Err(why) = self.judge(&line, &key) {
                             complaints.push(format!("line {}: {why}", line.position));
                         }
@@ -62,7 +74,7 @@ impl Asked<'_> {
         if next != self.messages.len() as u64 {
             complaints.push(format!("{next} lines of {}", self.messages.len()));
         }
-        Ok(complaints)
+        Ok((complaints, batches.into_values().filter(|batch| batch.1 > 0).collect()))
     }
 
     fn judge(&self, line: &Line, key: &PublicKey) -> Result<(), String> {

@@ -22,7 +22,7 @@ use cli::{Exit, Failure};
 use crate::support::session::{Common, Session};
 use exhibits::{Exhibit, Fate};
 use trial::{Outcome, Trial};
-use wrap::Real;
+use wrap::{Real, push_custom_section};
 
 /// What a record may take, in CPU time: several times what the slowest interpreter needs.
 const DEADLINE: Duration = Duration::from_millis(50);
@@ -154,7 +154,9 @@ impl Measured {
             let exhibits = exhibits::all(first, first).map_err(Failure::environment)?;
             let exhibit = exhibits.iter().find(|exhibit| exhibit.name == name);
             let exhibit = exhibit.ok_or_else(|| Failure::environment(format_args!("no exhibit {name}")))?;
-            let module = real.wrap(exhibit).map_err(Failure::environment)?;
+            let mut module = real.wrap(exhibit).map_err(Failure::environment)?;
+            // One that is in nobody's cache, the first time.
+            push_custom_section(&mut module, &session.rng().next().to_le_bytes());
             let trial = Trial::new(runtime, exhibit, &module, Duration::MAX, false, session.rng());
             trial.with_deadline(deadline).run(session)
         };

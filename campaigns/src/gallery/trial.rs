@@ -23,6 +23,9 @@ use crate::support::site::Site;
 /// Records that a worker claims at once at most.
 const BATCH: u32 = 4;
 
+/// Records of the longest batch that a module is tried with before it is taken.
+const KNOWN_ANSWERS: u32 = 7;
+
 /// Workers that may die with a record in hand: the default of `ringctl create`.
 const ATTEMPTS: u32 = 3;
 
@@ -34,6 +37,9 @@ const CAPACITY: usize = 64;
 const BOUND: Duration = Duration::from_secs(100);
 
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How long a signer may take to refuse a module: what the preparation of one has at most, on a loaded machine.
+const REFUSED_WITHIN: Duration = Duration::from_secs(40);
 
 /// The source of all messages.
 const SOURCE: &str = "alpha";
@@ -177,7 +183,8 @@ impl<'a> Trial<'a> {
             dies_for_time: self.runtime == "wasm3",
             origin: (&short, self.runtime),
         };
-        complaints.extend(asked.complaints(&site.out(), site.public_key())?);
+        let (found, batches) = asked.complaints(&site.out(), site.public_key())?;
+        complaints.extend(found);
         self.see_words(&signer, &path, complaints);
         let guilty = messages.iter().filter(|message| is_guilty(message)).count() as u64;
         let deaths = signer.said().matches("starting another one").count() as u64;
@@ -190,7 +197,7 @@ impl<'a> Trial<'a> {
             spent,
             worst: (0.0, String::new()),
         };
-        self.see_budget(&mut outcome, complaints);
+        self.see_budget(&mut outcome, &batches, complaints);
         Ok(outcome)
     }
 
@@ -290,20 +297,25 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// What a guilty record has: a try with its batch, and those alone.
-    fn budget(&self, guilty: u64) -> Duration {
-        let alone = if self.runtime == "wasm3" { ATTEMPTS - 1 } else { 1 };
-        self.deadline * (BATCH + alone) * guilty as u32
+    /// What guilty records have: a try with their batch, and one alone. Where workers die, the batch isn't known, and there
+    /// are more tries.
+    fn budget(&self, batches: &[(u32, u32)]) -> Duration {
+        let guilty: u32 = batches.iter().map(|batch| batch.1).sum();
+        if self.runtime == "wasm3" {
+            return self.deadline * (BATCH + ATTEMPTS - 1) * guilty;
+        }
+        let together: u32 = batches.iter().map(|batch| batch.0).filter(|records| *records > 1).sum();
+        self.deadline * (together + guilty)
     }
 
-    fn see_budget(&self, outcome: &mut Outcome, complaints: &mut Vec<String>) {
+    fn see_budget(&self, outcome: &mut Outcome, batches: &[(u32, u32)], complaints: &mut Vec<String>) {
         if self.honest == Duration::MAX {
             return;
         }
         // Who is started again costs no more than a whole trial.
         let usual = self.honest * (1 + outcome.deaths as u32);
         let over = outcome.spent.saturating_sub(usual);
-        let budget = self.budget(outcome.guilty.max(1));
+        let budget = self.budget(batches);
         outcome.worst = (over.as_secs_f64() / budget.as_secs_f64(), self.exhibit.name.clone());
         if over > 2 * budget {
             let (spent, deaths) = (outcome.spent, outcome.deaths);
@@ -319,15 +331,17 @@ impl<'a> Trial<'a> {
         complaints: &mut Vec<String>,
     ) -> Result<Outcome, Failure> {
         let mut signer = site.signer(self.runtime, &self.signer_arguments(site, module))?;
-        let ended = signer.wait_with_cpu_time(BOUND)?;
-        let Some((status, spent)) = ended else { return Err(Failure::failed("the signer doesn't end")) };
+        let ended = signer.wait_with_cpu_time(REFUSED_WITHIN)?;
+        let Some((status, spent)) = ended else {
+            return Err(Failure::failed("the signer doesn't refuse it"));
+        };
         let said = signer.said();
         if status.code() != Some(2) || said.lines().count() != 1 {
             complaints.push(format!("the signer: {}, not 2 and one line: {said:?}", manner(status)));
         }
         self.see_words(&signer, module, complaints);
         let mut outcome = Outcome { trials: 1, refused: 1, spent, ..Outcome::default() };
-        self.see_budget(&mut outcome, complaints);
+        self.see_budget(&mut outcome, &[(KNOWN_ANSWERS, 1)], complaints);
         // There is no record whose budget it could be.
         outcome.worst = Default::default();
         Ok(outcome)

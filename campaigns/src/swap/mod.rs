@@ -1,8 +1,8 @@
 //! Swaps under load: nothing is lost, doubled, or attributed to what did not sign it.
 //!
-//! Rounds of two kinds, each on a ring of its own. In one of four, two producers write `ecdsa` messages as fast as the ring
-//! takes them, and an operator changes modules, variants and runtimes, goes back, and tries hostile modules. In the others
-//! the method is `null`, on a schedule, and each module answers with a number of its own: the bytes say who signed. Then
+//! Rounds of two kinds, each on a ring of its own. In every other one, two producers write `ecdsa` messages as fast as the ring
+//! takes them, and an operator changes modules, variants and runtimes, goes back, and tries hostile modules. In the
+//! others the method is `null`, on a schedule, and each module answers with a number of its own: the bytes say who signed. Then
 //! rounds in which somebody is killed in mid-swap.
 
 mod figures;
@@ -76,7 +76,7 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     while total.swaps() < options.swaps && session.complaints() == 0 {
         let left = options.swaps - total.swaps();
         let count = left.min(ROUND_SWAPS).min(options.swaps.div_ceil(4));
-        let is_stamps = number % 4 != 0;
+        let is_stamps = number % 2 == 1;
         number += 1;
         let round = total.swap(&session, options, is_stamps, count, &mut rng.fork());
         session.heed(round)?;
