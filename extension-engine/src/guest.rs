@@ -61,6 +61,9 @@ pub(crate) struct Engine<G: Guest> {
     backup: G::Backup,
     /// Whether there is no backup, or one of another key or buffer.
     backup_is_due: bool,
+    /// Whether the buffer is another one than the first, which was there when the key was installed: a module that lies
+    /// about where the new one is has had its own data overwritten, and the backup has them so.
+    is_enlarged: bool,
 }
 
 impl<G: Guest> Engine<G> {
@@ -74,6 +77,7 @@ impl<G: Guest> Engine<G> {
             is_usable: true,
             backup: G::Backup::default(),
             backup_is_due: true,
+            is_enlarged: false,
         };
         engine.call(Export::Init, 1, G::init)?;
         engine.take_buffer(BUFFER_LEN)?;
@@ -130,7 +134,7 @@ impl<G: Guest> Engine<G> {
     fn enlarge_buffer(&mut self, len: usize) -> Result<(), EngineError> {
         self.call(Export::Reset, 1, G::reset)?;
         self.backup.forget(self.guest.memory());
-        self.backup_is_due = true;
+        (self.backup_is_due, self.is_enlarged) = (true, true);
         // Twice as long each time, so that all that are left behind are together no longer than the last one.
         self.take_buffer(len.max(2 * self.buffer_len))
     }
@@ -171,7 +175,7 @@ impl<G: Guest> Engine<G> {
         if self.guest.was_refused_memory() {
             return self.fail(Export::Run, Fault::OutOfMemory);
         }
-        self.is_usable = self.backup.restore(self.guest.memory());
+        self.is_usable = !self.is_enlarged && self.backup.restore(self.guest.memory());
         match Status::from_raw(status) {
             Some(status) => EngineError::Refused(status),
             None => EngineError::UnknownStatus(status),

@@ -98,9 +98,9 @@ pub trait Program: Send + Sync {
 /// memory is restored from there before [`run`](Self::run) returns, and the instance is as good as before.
 ///
 /// After [`EngineError::Trap`], [`EngineError::Deadline`] or [`EngineError::OutOfMemory`] its globals, tables and stack
-/// are in no known state, or its memory is full; and a refused batch that has made the memory grow can't be undone. The
-/// instance is then not [usable](Self::is_usable): every later call is refused with [`EngineError::Unusable`], and the
-/// caller makes another one.
+/// are in no known state, or its memory is full; and a refused batch that has made the memory grow, or comes after one that
+/// was too long for the first buffer, can't be undone. The instance is then not [usable](Self::is_usable): every later call
+/// is refused with [`EngineError::Unusable`], and the caller makes another one.
 pub trait ExtensionEngine: Send {
     /// Runs the extension over `batch`, whose statuses and outputs are then those of this run. A record that fails
     /// has its own status and doesn't fail the run.

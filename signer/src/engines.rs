@@ -177,6 +177,12 @@ impl Engines {
         reset
     }
 
+    /// Drops the instance of `method`, which can't be trusted any more; the next batch gets another one.
+    pub fn discard(&mut self, method: Method) {
+        self.extensions[index(method)].instance = None;
+        self.workshop.stats.replacements.add(1);
+    }
+
     fn swap_to(&mut self, method: Method) {
         if self.is_swapping && self.present != Some(method) {
             for extension in &mut self.extensions {

@@ -258,7 +258,9 @@ impl Worker<'_> {
             counter.add(1);
         }
         let answered_ns = now_ns();
-        if let Err(error) = engines.reset(method) {
+        if held_back > 0 {
+            engines.discard(method);
+        } else if let Err(error) = engines.reset(method) {
             let label = engines.label(method);
             self.mouth.warn(|| format!("module {label} could not forget a batch of {method}: {error}"));
         }

@@ -35,9 +35,11 @@ pub fn is_guilty(message: &[u8]) -> bool {
     message.starts_with(b"EVIL")
 }
 
+/// How many records a batch had, and how many of them were guilty.
+type Batch = (u32, u32);
+
 impl Asked<'_> {
-    /// What is wrong with the consumer's folder `out`; and the batches with guilty records that it shows: how many records
-    /// each had, and how many of them were guilty.
+    /// What is wrong with the consumer's folder `out`; and the batches with guilty records that it shows.
     ///
     /// # Errors
     /// The journal can't be read.
@@ -45,10 +47,10 @@ impl Asked<'_> {
         &self,
         out: &Path,
         public_key: &str,
-    ) -> Result<(Vec<String>, Vec<(u32, u32)>), cli::Failure> {
+    ) -> Result<(Vec<String>, Vec<Batch>), cli::Failure> {
         let mut complaints = Vec::new();
         // By when they were claimed.
-        let mut batches = BTreeMap::<u64, (u32, u32)>::new();
+        let mut batches = BTreeMap::<u64, Batch>::new();
         let mut next = 0;
         let key = parse_key(public_key)?;
         if let Some(mut journal) = Journal::open(out)? {
