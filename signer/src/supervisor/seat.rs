@@ -119,6 +119,8 @@ pub(super) struct Worker {
     control: UnixStream,
     /// What it has said since the last whole line.
     words: Vec<u8>,
+    /// What it has said that is no word, before it ends.
+    last_words: Vec<u8>,
     /// While it is on standby.
     page: Option<Page>,
     pub is_ready: bool,
@@ -165,6 +167,7 @@ impl Worker {
             child,
             control,
             words: Vec::new(),
+            last_words: Vec::new(),
             page: own,
             is_ready: false,
             told: 0,
@@ -195,7 +198,10 @@ impl Worker {
         }
         let mut bytes = [0; 4096];
         match self.control.read(&mut bytes) {
-            Ok(0) => return Heard::End(String::from_utf8_lossy(&self.words).into_owned()),
+            Ok(0) => {
+                self.last_words.append(&mut self.words);
+                return Heard::End(String::from_utf8_lossy(&self.last_words).trim().to_owned());
+            }
             Ok(len) => {
                 self.words.extend_from_slice(&bytes[..len.min(WORDS_MAX.saturating_sub(self.words.len()))])
             }
@@ -206,7 +212,7 @@ impl Worker {
             let line: Vec<u8> = self.words.drain(..=end).collect();
             match serde_json::from_slice(&line) {
                 Ok(word) => heard.push(word),
-                Err(_) => heard.push(Word::Warning(String::from_utf8_lossy(&line).trim().to_owned())),
+                Err(_) => self.last_words = line,
             }
         }
         Heard::Words(heard)
