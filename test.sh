@@ -39,7 +39,7 @@ readers-node    outside   5     -                          histogram files, read
 openssl         outside   3     -                          signatures, verified by openssl
 loom            campaign  15    -                          models of the ring protocol, every interleaving
 weaken          campaign  5/30  labels:5:99                each ordering left out in turn: some model must notice
-attach          campaign  3/10  starts:200:1000            simultaneous starts have one winner; who must be refused, is
+attach          campaign  3/10  starts:100:1000            simultaneous starts have one winner; who must be refused, is
 steps           campaign  5/30  times:1:20                 each role killed at each step of each transition
 crash           campaign  5/90  kills:40:10000             each role killed at random moments under load, on every runtime
 poison          campaign  3/20  rounds:1:50                records that kill their signers fail, and no others
@@ -47,7 +47,7 @@ pause           campaign  3/40  stops:20:1000              processes stopped for
 sigbus          campaign  3/30  rounds:15:1000             rings cut and punched under running processes
 cache           campaign  5/20  files:300:10000            compiled modules that were tampered with never run; many processes share a cache
 hostile         campaign  5/40  signatures:20000:1000000   a message that changes while it is signed gives no key away
-malformed       campaign  5/60  mutants:3000:200000        official malformed and invalid modules are refused, damaged ones crash no runtime
+malformed       campaign  5/60  mutants:1000:200000        official malformed and invalid modules are refused, damaged ones crash no runtime
 keyscan         campaign  5/20  rounds:1:20                no form of the key lies where it must not, and a crash leaves no core
 gallery         campaign  8/40  rounds:1:10                hostile modules on every runtime: contained, named, and nobody else is hurt
 swap            campaign  8/240 swaps:40:10000             modules swapped under load, and kills in mid-swap: old or new, never neither

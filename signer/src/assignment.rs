@@ -7,8 +7,6 @@ use cli::{Failure, Method};
 use extension_engine::{EngineError, Limits, Module, Refusal, Runtime};
 use serde::{Deserialize, Serialize};
 
-use crate::engines::Origin;
-
 /// A method, what runs it, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assignment {
@@ -41,6 +39,17 @@ pub(crate) struct Assignments {
     pub present: [Assignment; 3],
     /// What served before: where a rollback leads.
     pub previous: [Option<Assignment>; 3],
+}
+
+/// What made a signature.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// The runtime's number in the ring: from 1 in the order of [`extension_engine::Runtime::ALL`], 0 for none.
+    pub runtime: u32,
+    /// The first eight bytes of the module's SHA-256; 0 for none.
+    pub module_id: u64,
+    /// The last swap that this worker knows of; 1 before the first.
+    pub generation: u32,
 }
 
 impl Assignment {

@@ -7,21 +7,10 @@ use extension_engine::{
     Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Runtime, Settings, compile,
 };
 
-use crate::assignment::{Assignment, Assignments, index};
+use crate::assignment::{Assignment, Assignments, Origin, index};
 use crate::key::Key;
 use crate::stats::Page;
 use std::sync::Arc;
-
-/// What made a signature.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Origin {
-    /// The runtime's number in the ring: from 1 in the order of [`extension_engine::Runtime::ALL`], 0 for none.
-    pub runtime: u32,
-    /// The first eight bytes of the module's SHA-256; 0 for none.
-    pub module_id: u64,
-    /// The last swap that this worker knows of; 1 before the first.
-    pub generation: u32,
-}
 
 /// Makes extensions ready: on either of a worker's threads.
 #[derive(Clone)]

@@ -44,6 +44,7 @@ mod key;
 mod keygen;
 mod known_answers;
 mod limits;
+mod manner;
 mod memory_lock;
 mod options;
 mod orders;

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setpriority_proces
 
 use crate::assignment::Assignment;
 use crate::cache_command::{CacheArguments, open_cache_when_needed};
+use crate::manner::manner;
 use crate::{WorkOptions, descriptors, known_answers, limits, orders, overdue};
 
 /// What the child is told.
@@ -172,7 +173,7 @@ impl Preparation {
                 self.cpu_seconds
             );
         }
-        format!("the process that was to compile and to test it {}", crate::supervisor::manner(status))
+        format!("the process that was to compile and to test it {}", manner(status))
     }
 }
 

@@ -14,9 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +22,6 @@ use std::time::{Duration, Instant};
 use cli::{Exit, Failure};
 use rustix::event::PollFlags;
 use rustix::event::{PollFd, Timespec, poll};
-use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
@@ -34,6 +31,7 @@ use crate::control::api::Event;
 use crate::control::{Directory, Server};
 use crate::key::Key;
 use crate::keygen;
+use crate::manner::manner;
 use crate::memory_lock::Locked;
 use crate::orders::Word;
 use crate::overdue;
@@ -381,30 +379,5 @@ impl<'a> Supervisor<'a> {
             let worker = worker.map(|number| number as u32);
             control.publish(Event { unix_ms: unix_ms(), kind, worker, method: None, generation: None, text });
         }
-    }
-}
-
-/// How a process died, in words.
-pub(crate) fn manner(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => match Signal::from_named_raw(signal) {
-            Some(named) => format!("was killed by signal {signal} ({named:?})"),
-            None => format!("was killed by signal {signal}"),
-        },
-        (None, Some(101)) => "panicked".to_owned(),
-        (None, code) => format!("ended with exit code {}", code.unwrap_or_default()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_death_is_told_in_words() {
-        let words = [0x6500, 9, 0x0100].map(|raw| manner(ExitStatus::from_raw(raw)));
-        assert_eq!(words[0], "panicked");
-        assert!(words[1].starts_with("was killed by signal 9"), "{}", words[1]);
-        assert_eq!(words[2], "ended with exit code 1");
     }
 }

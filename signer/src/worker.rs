@@ -16,8 +16,9 @@ use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::assignment::Origin;
 use crate::cache_command::open_cache_when_needed;
-use crate::engines::{Engines, Origin, Workshop};
+use crate::engines::{Engines, Workshop};
 use crate::installer::{self, Shared};
 use crate::key::Key;
 use crate::memory_lock::lock_memory;

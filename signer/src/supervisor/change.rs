@@ -16,6 +16,7 @@ use crate::assignment::{Assignment, unix_ms};
 use crate::control::api::{Answer, Event, Reason, Refused, Swapped};
 use crate::key::Key;
 use crate::limits;
+use crate::manner::manner;
 use crate::orders::Order;
 use crate::prepare::Preparation;
 
@@ -315,7 +316,7 @@ impl Supervisor<'_> {
             return;
         }
         let lost = self.seats[number].standby.take();
-        let manner = lost.and_then(|worker| worker.reap().ok()).map(super::manner).unwrap_or_default();
+        let manner = lost.and_then(|worker| worker.reap().ok()).map(manner).unwrap_or_default();
         let words = if words.is_empty() { format!("it {manner}") } else { words };
         if let Some(mut change) = self.change.take() {
             self.undo();
