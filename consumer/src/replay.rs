@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use cli::{Failure, Method};
+use cli::Failure;
 use serde::Deserialize;
 
 use crate::record::{Outcome, Times};
@@ -34,7 +34,7 @@ struct Line {
 
 impl Line {
     fn counted(&self) -> Result<Counted<'_>, String> {
-        let method = Method::ALL.into_iter().find(|method| method.name() == self.method);
+        let method = self.method.parse().ok();
         let outcome = match (&self.status, self.verified) {
             (None, Some(true)) => Outcome::Verified,
             (None, Some(false)) => Outcome::NotVerified,

@@ -108,10 +108,10 @@ impl Assignment {
         }
     }
 
-    /// What the records say that this one signs, in generation `generation` of its worker.
-    pub fn origin(&self, generation: u32) -> Origin {
+    /// What the records say that this one signs, from the generation on that it came with.
+    pub fn origin(&self) -> Origin {
         let module_id = u64::from_str_radix(self.sha256.get(..16).unwrap_or_default(), 16).unwrap_or(0);
-        Origin { runtime: self.runtime as u32 + 1, module_id, generation }
+        Origin { runtime: self.runtime as u32 + 1, module_id, generation: self.generation }
     }
 }
 
@@ -144,10 +144,7 @@ impl Assignments {
         let renewed = |assignment: Assignment| {
             assignment.runtime.is_available()?;
             // Another build may bring other built-in modules.
-            let now = match assignment.path {
-                Some(_) => assignment.clone(),
-                None => Assignment::built_in(assignment.method, assignment.runtime)?,
-            };
+            let now = assignment.on(assignment.runtime)?;
             let Assignment { generation, since_unix_ms, .. } = assignment;
             Ok::<_, EngineError>(Assignment { generation, since_unix_ms, ..now })
         };

@@ -8,7 +8,6 @@ mod when_needed;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
 #[cfg(not(feature = "wasmtime"))]
 use std::path::Path;
 use std::path::PathBuf;
@@ -22,6 +21,7 @@ use extension_engine::cache::CacheError;
 use extension_engine::cache::{MemoryCache, ModuleCache};
 
 use crate::options::module;
+use crate::say;
 pub(crate) use when_needed::open_cache_when_needed;
 
 /// What stands for no directory at all.
@@ -81,11 +81,6 @@ use directory::with_disk;
 #[cfg(not(feature = "wasmtime"))]
 fn with_disk(memory: &Arc<MemoryCache>, _: &Path) -> Result<Arc<dyn ModuleCache>, CacheError> {
     Ok(memory.clone())
-}
-
-fn say(line: &str) {
-    // Nothing is left to be done about a closed standard error.
-    let _ = writeln!(io::stderr(), "signer: {line}");
 }
 
 /// What to do with the directory.

@@ -1,5 +1,6 @@
 //! The engines of a worker: one for each method, or one in all whose module is swapped when the method changes.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cli::{Failure, Method};
@@ -10,7 +11,6 @@ use extension_engine::{
 use crate::assignment::{Assignment, Assignments, Origin, index};
 use crate::key::Key;
 use crate::stats::Page;
-use std::sync::Arc;
 
 /// Makes extensions ready: on either of a worker's threads.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub(crate) struct Workshop {
 /// A method's program, and its instance while there is one.
 pub(crate) struct Extension {
     assignment: Assignment,
+    /// What its records say, but for the generation, which is the worker's.
+    origin: Origin,
     program: Box<dyn Program>,
     instance: Option<Box<dyn ExtensionEngine>>,
 }
@@ -40,7 +42,8 @@ impl Workshop {
         let program = compile(assignment.runtime, name, replacement.as_ref(), &self.settings)?;
         self.count_hits(assignment.runtime, hits);
         self.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
-        let mut extension = Extension { assignment: assignment.clone(), program, instance: None };
+        let (assignment, origin) = (assignment.clone(), assignment.origin());
+        let mut extension = Extension { assignment, origin, program, instance: None };
         extension.instance = Some(self.instance(&extension)?);
         Ok(extension)
     }
@@ -112,7 +115,7 @@ impl Engines {
 
     /// What signs `method` now.
     pub fn origin(&self, method: Method) -> Origin {
-        self.extensions[index(method)].assignment.origin(self.generation)
+        Origin { generation: self.generation, ..self.extensions[index(method)].origin }
     }
 
     /// What messages call the module of `method`.

@@ -14,10 +14,8 @@ use rustix::process::setpriority_process;
 
 use crate::assignment::Assignment;
 use crate::engines::{Engines, Extension, Workshop};
+use crate::kin::NICENESS;
 use crate::orders::{Mouth, Order, Orders, Word};
-
-/// How much the signing thread, and everybody else's, goes before making something ready.
-const NICENESS: i32 = 10;
 
 /// What the two threads share.
 pub(crate) struct Shared {

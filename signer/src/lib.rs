@@ -42,6 +42,7 @@ mod engines;
 mod installer;
 mod key;
 mod keygen;
+mod kin;
 mod known_answers;
 mod limits;
 mod manner;
@@ -59,7 +60,7 @@ mod store;
 mod supervisor;
 mod worker;
 
-use std::io;
+use std::io::{self, Write};
 
 use cli::{Exit, Failure};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -91,6 +92,11 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
             cli::print(&format!("{public_key}\n")).map(|()| Exit::Done)
         }
     }
+}
+
+/// Tells the user. A closed standard error must not stop the signing.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "signer: {line}");
 }
 
 /// Keeps the key out of core files, and other processes of this user from reading it out of our memory.

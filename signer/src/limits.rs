@@ -55,45 +55,48 @@ impl LimitArguments {
     /// Bad input: the file can't be read, has an unknown key or no number, or a limit is out of its range.
     pub(crate) fn check(&self) -> Result<Limits, Failure> {
         let file = self.limits.as_deref().map(read).transpose()?.unwrap_or_default();
-        let (path, defaults, most) = (self.limits.as_deref(), Limits::default(), Limits::MAX);
-        let memory = Limit {
-            flag: ("--memory-limit", self.memory_limit),
-            key: ("memory_mib", file.memory_mib),
-            default: defaults.memory / MIB,
-            range: 1..=most.memory / MIB,
-        };
-        let deadline = Limit {
-            flag: ("--deadline", self.deadline),
-            key: ("deadline_ms", file.deadline_ms),
-            default: defaults.deadline.as_millis() as u64,
-            range: 20..=most.deadline.as_millis() as u64,
-        };
-        let stack = Limit {
-            flag: ("--stack-limit", self.stack_limit),
-            key: ("stack_kib", file.stack_kib),
-            default: u64::from(defaults.stack) / KIB,
-            range: 16..=u64::from(most.stack) / KIB,
-        };
-        let module_len = Limit {
-            flag: ("--module-limit", self.module_limit),
-            key: ("module_kib", file.module_kib),
-            default: defaults.module_len / KIB,
-            range: 1..=most.module_len / KIB,
-        };
-        let compile = Limit {
-            flag: ("--compile-limit", self.compile_limit),
-            key: ("compile_seconds", file.compile_seconds),
-            default: defaults.compile.as_secs(),
-            range: 1..=most.compile.as_secs(),
-        };
+        let flags =
+            [self.memory_limit, self.deadline, self.stack_limit, self.module_limit, self.compile_limit];
+        let keys = [file.memory_mib, file.deadline_ms, file.stack_kib, file.module_kib, file.compile_seconds];
+        let (mut values, most) = (in_units(&Limits::default()), in_units(&Limits::MAX));
+        for (i, (flag, key, least)) in NAMES.into_iter().enumerate() {
+            let limit = Limit {
+                flag: (flag, flags[i]),
+                key: (key, keys[i]),
+                default: values[i],
+                range: least..=most[i],
+            };
+            values[i] = limit.value(self.limits.as_deref())?;
+        }
+        let [memory, deadline, stack, module_len, compile] = values;
         Ok(Limits {
-            memory: memory.value(path)? * MIB,
-            deadline: Duration::from_millis(deadline.value(path)?),
-            stack: (stack.value(path)? * KIB) as u32,
-            module_len: module_len.value(path)? * KIB,
-            compile: Duration::from_secs(compile.value(path)?),
+            memory: memory * MIB,
+            deadline: Duration::from_millis(deadline),
+            stack: (stack * KIB) as u32,
+            module_len: module_len * KIB,
+            compile: Duration::from_secs(compile),
         })
     }
+}
+
+/// The flag and the file's key of each limit, and the least that it may be, in the order of [`in_units`].
+const NAMES: [(&str, &str, u64); 5] = [
+    ("--memory-limit", "memory_mib", 1),
+    ("--deadline", "deadline_ms", 20),
+    ("--stack-limit", "stack_kib", 16),
+    ("--module-limit", "module_kib", 1),
+    ("--compile-limit", "compile_seconds", 1),
+];
+
+/// `limits`, each in the unit in which users give it.
+fn in_units(limits: &Limits) -> [u64; 5] {
+    [
+        limits.memory / MIB,
+        limits.deadline.as_millis() as u64,
+        u64::from(limits.stack) / KIB,
+        limits.module_len / KIB,
+        limits.compile.as_secs(),
+    ]
 }
 
 /// One limit, in the unit in which users give it.
@@ -136,27 +139,16 @@ fn read(path: &Path) -> Result<LimitFile, Failure> {
 /// # Errors
 /// One of them is out of its range.
 pub(crate) fn checked(limits: &Limits) -> Result<Limits, Failure> {
-    let arguments = LimitArguments {
-        memory_limit: Some(limits.memory / MIB),
-        deadline: Some(limits.deadline.as_millis() as u64),
-        stack_limit: Some(u64::from(limits.stack) / KIB),
-        module_limit: Some(limits.module_len / KIB),
-        compile_limit: Some(limits.compile.as_secs()),
-        limits: None,
-    };
+    let [memory_limit, deadline, stack_limit, module_limit, compile_limit] = in_units(limits).map(Some);
+    let arguments =
+        LimitArguments { memory_limit, deadline, stack_limit, module_limit, compile_limit, limits: None };
     arguments.check()
 }
 
 /// The arguments that say `limits`, for a worker.
 pub(crate) fn to_arguments(limits: &Limits) -> Vec<OsString> {
-    let values = [
-        ("--memory-limit", limits.memory / MIB),
-        ("--deadline", limits.deadline.as_millis() as u64),
-        ("--stack-limit", u64::from(limits.stack) / KIB),
-        ("--module-limit", limits.module_len / KIB),
-        ("--compile-limit", limits.compile.as_secs()),
-    ];
-    values.into_iter().flat_map(|(flag, value)| [flag.into(), value.to_string().into()]).collect()
+    let values = NAMES.into_iter().zip(in_units(limits));
+    values.flat_map(|((flag, ..), value)| [flag.into(), value.to_string().into()]).collect()
 }
 
 #[cfg(test)]

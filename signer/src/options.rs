@@ -344,7 +344,7 @@ pub(crate) fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
     let bytes = argument.as_bytes();
     let equals = bytes.iter().position(|byte| *byte == b'=').ok_or("it has the form NAME=PATH")?;
     let name = &bytes[..equals];
-    let method = Method::ALL.into_iter().find(|method| method.name().as_bytes() == name);
+    let method = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
     let method = method.ok_or("NAME is ecdsa, schnorr or null")?;
     Ok((method, OsString::from_vec(bytes[equals + 1..].to_vec()).into()))
 }

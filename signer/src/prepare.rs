@@ -2,21 +2,19 @@
 //! nothing. Whatever the module does to it, nobody else is hurt.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use cli::{Exit, Failure};
 use extension_engine::{Limits, Settings, compile};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::set_parent_process_death_signal;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, setpriority_process, setrlimit};
 
 use crate::assignment::Assignment;
 use crate::cache_command::{CacheArguments, open_cache_when_needed};
 use crate::manner::manner;
-use crate::{WorkOptions, descriptors, known_answers, limits, orders, overdue};
+use crate::{WorkOptions, kin, known_answers, limits, orders};
 
 /// What the child is told.
 #[derive(Debug)]
@@ -66,19 +64,14 @@ pub(crate) fn run(options: &PrepareOptions) -> Result<Exit, Failure> {
 
 /// Takes the socket, and puts on the fetters.
 fn attach(options: &PrepareOptions) -> io::Result<UnixStream> {
-    let control = UnixStream::from(descriptors::take(options.control)?);
-    overdue::report_to(control.as_raw_fd());
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if Pid::as_raw(getppid()) != options.supervisor {
-        return Err(io::Error::other("its supervisor is gone"));
-    }
+    let control = kin::attach(options.control, options.supervisor)?;
     let (seconds, memory) =
         (cpu_seconds(&options.limits), COMPILER_MEMORY.saturating_add(options.limits.memory));
     // A second more to the hard limit, so that the signal tells what it was.
     setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
     setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) })?;
     if options.is_nice {
-        setpriority_process(None, 10)?;
+        setpriority_process(None, kin::NICENESS)?;
     }
     Ok(control)
 }
@@ -109,19 +102,11 @@ impl Preparation {
     /// # Errors
     /// There is no process to be had.
     pub fn start(assignment: &Assignment, work: &WorkOptions, is_nice: bool) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        orders::bound_writes(&socket)?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("prepare").args(["--supervisor", &std::process::id().to_string()]);
-        if is_nice {
-            command.arg("--nice");
-        }
-        command.args(limits::to_arguments(&work.limits)).args(work.cache.to_arguments());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        descriptors::hand_on(&mut command, "--control", theirs.into());
-        let child = command.spawn()?;
-        // With our copy of the child's end, so that there is an end when it is done.
-        drop(command);
+        let (child, socket) = kin::start("prepare", |command| {
+            command.args(is_nice.then_some("--nice"));
+            command.args(limits::to_arguments(&work.limits)).args(work.cache.to_arguments());
+            Ok(())
+        })?;
         // If it is dead already, its socket says so.
         let _ = orders::say(&socket, assignment);
         let (cpu_seconds, label) = (cpu_seconds(&work.limits), assignment.label.clone());
@@ -135,9 +120,7 @@ impl Preparation {
 
     /// How it came out, if it has.
     pub fn poll(&mut self) -> Option<Result<(), String>> {
-        let mut polled = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(poll(&mut polled, Some(&now)), Ok(1)).then(|| self.hear()).flatten()
+        kin::has_spoken(&self.socket).then(|| self.hear()).flatten()
     }
 
     /// How it came out, if it has; waits while there is nothing to hear.

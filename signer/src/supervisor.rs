@@ -11,7 +11,7 @@ mod seat;
 mod start;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -25,7 +25,6 @@ use rustix::event::{PollFd, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-use crate::SupervisorOptions;
 use crate::assignment::{Assignments, unix_ms};
 use crate::control::api::Event;
 use crate::control::{Directory, Server};
@@ -39,6 +38,7 @@ use crate::prepare::Preparation;
 use crate::report::Report;
 use crate::stats::Totals;
 use crate::store::Store;
+use crate::{SupervisorOptions, say};
 use change::Change;
 use seat::{Heard, Seat, State, Worker};
 use start::{first_assignments, open_store};
@@ -76,11 +76,6 @@ fn cant_write(path: &Path, error: &io::Error) -> Failure {
 /// Once for each key: it leaves copies of the secret one behind, which are wiped.
 fn public_key(key: &Key) -> String {
     key.to_secret().map(|secret| keygen::public_key(&secret)).unwrap_or_default()
-}
-
-/// A closed standard error must not stop the signing.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "signer: {line}");
 }
 
 struct Supervisor<'a> {
@@ -330,13 +325,7 @@ impl<'a> Supervisor<'a> {
         }
         self.ending = Some(Ending { failure, at: Instant::now() + GRACE });
         self.abandon_change("the signer ends");
-        for seat in &mut self.seats {
-            match &seat.state {
-                State::Running(worker) => worker.terminate(),
-                State::Due(_) => seat.state = State::Ended,
-                State::Ended => {}
-            }
-        }
+        self.tell_off();
     }
 
     fn heed_time_and_signals(&mut self) {
@@ -375,9 +364,13 @@ impl<'a> Supervisor<'a> {
 
     /// Tells whoever watches.
     fn tell(&self, kind: &'static str, worker: Option<usize>, text: String) {
+        let worker = worker.map(|number| number as u32);
+        self.publish(Event { unix_ms: unix_ms(), kind, worker, method: None, generation: None, text });
+    }
+
+    fn publish(&self, event: Event) {
         if let Some(control) = &self.control {
-            let worker = worker.map(|number| number as u32);
-            control.publish(Event { unix_ms: unix_ms(), kind, worker, method: None, generation: None, text });
+            control.publish(event);
         }
     }
 }

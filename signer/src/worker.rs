@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use cli::{Exit, Failure, Method};
 use extension_engine::{Batch, Settings};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::set_name;
 use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, now_ns};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -23,11 +22,10 @@ use crate::installer::{self, Shared};
 use crate::key::Key;
 use crate::memory_lock::lock_memory;
 use crate::orders::{self, Mouth, Order, Orders, Word};
-use crate::overdue;
 use crate::pace::Pace;
 use crate::release_check::ReleaseCheck;
 use crate::stats::Page;
-use crate::{WorkOptions, WorkerOptions, descriptors, status};
+use crate::{WorkOptions, WorkerOptions, descriptors, kin, status};
 
 /// What a batch may hold of messages and signatures, in bytes.
 const BATCH_LEN_MAX: usize = 4 << 20;
@@ -49,21 +47,11 @@ pub(crate) fn run(options: &WorkerOptions) -> Result<Exit, Failure> {
     })
 }
 
-/// Takes what the supervisor hands on, and ties this process's life to its own.
-///
-/// The kernel kills us when the supervisor's one thread ends, so that nothing that we do or wait for, an extension
-/// that never returns included, keeps us. The records in our hands are then another signer's to take. A supervisor
-/// that was gone before we asked for that is nobody's parent any more. (The end of its socket would not tell: a sibling that
-/// it was about to start may hold a copy for a while.)
+/// Takes what the supervisor hands on.
 fn attach_to_supervisor(options: &WorkerOptions) -> io::Result<(UnixStream, Page)> {
-    let control = UnixStream::from(descriptors::take(options.control)?);
-    let stats = Page::map(descriptors::take(options.stats)?)?;
+    let control = kin::attach(options.control, options.supervisor)?;
     shmem_layout::report_faults_to(control.as_raw_fd());
-    overdue::report_to(control.as_raw_fd());
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if Pid::as_raw(getppid()) != options.supervisor {
-        return Err(io::Error::other("its supervisor is gone"));
-    }
+    let stats = Page::map(descriptors::take(options.stats)?)?;
     // Else tools would call it by the link that it was started through: "exe".
     set_name(c"signer worker")?;
     Ok((control, stats))

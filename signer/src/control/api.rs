@@ -177,7 +177,7 @@ pub(crate) struct ModuleEntry {
     pub runtime: Runtime,
     /// Empty for the native code, as is `variant`.
     pub sha256: String,
-    pub variant: &'static str,
+    pub variant: String,
     /// Its path, or the name of the built-in one.
     pub label: String,
     /// Whether it serves now.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cli::Method;
 use control_protocol::protocol as proto;
 use control_protocol::protocol::swap_module_request::To;
 use control_protocol::{Call, Code, Refusal, Reply};
@@ -41,11 +40,9 @@ pub(super) fn command(call: Call) -> Result<Command, String> {
 /// # Errors
 /// The method or the runtime doesn't exist, or the module's label is no name.
 fn swap(request: proto::SwapModuleRequest) -> Result<Command, String> {
-    let named = |method: &Method| method.name() == request.method;
-    let method = Method::ALL
-        .into_iter()
-        .find(named)
-        .ok_or_else(|| format!("method {:?}: there are ecdsa, schnorr and null", request.method))?;
+    let method = request.method.parse();
+    let method =
+        method.map_err(|_| format!("method {:?}: there are ecdsa, schnorr and null", request.method))?;
     let runtime = request.runtime.as_deref().map(str::parse).transpose();
     let runtime = runtime.map_err(|error| format!("runtime: {error}"))?;
     let to = match request.to {
@@ -203,7 +200,7 @@ impl From<api::ModuleEntry> for proto::Module {
             generation: module.generation,
             runtime: module.runtime.to_string(),
             sha256: module.sha256,
-            variant: module.variant.into(),
+            variant: module.variant,
             label: module.label,
             present: module.present,
             since_unix_ms: module.since_unix_ms,

@@ -102,7 +102,6 @@ enum Command {
 #[derive(Args)]
 struct Swap {
     /// ecdsa, schnorr or null
-    #[arg(value_parser = method)]
     method: Method,
     /// The new module: a wasm file
     #[arg(value_name = "PATH", conflicts_with_all = ["builtin", "rollback"])]
@@ -186,11 +185,6 @@ impl Limits {
         }
         Ok(Task::Limits(changes))
     }
-}
-
-fn method(text: &str) -> Result<Method, &'static str> {
-    let method = Method::ALL.into_iter().find(|method| method.name() == text);
-    method.ok_or("legal values: ecdsa, schnorr, null")
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

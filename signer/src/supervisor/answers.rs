@@ -90,11 +90,7 @@ impl Assignment {
             generation: self.generation,
             runtime: self.runtime,
             sha256: self.sha256.clone(),
-            variant: match self.variant.as_str() {
-                "base" => "base",
-                "wide" => "wide",
-                _ => "",
-            },
+            variant: self.variant.clone(),
             label: self.label.clone(),
             present,
             since_unix_ms: self.since_unix_ms,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use extension_engine::Limits;
 
 use super::seat::{Seat, State};
-use super::{GRACE, Supervisor, say};
+use super::{GRACE, Supervisor};
 use crate::assignment::{Assignment, unix_ms};
 use crate::control::api::{Answer, Event, Reason, Refused, Swapped};
 use crate::key::Key;
@@ -19,6 +19,7 @@ use crate::limits;
 use crate::manner::manner;
 use crate::orders::Order;
 use crate::prepare::Preparation;
+use crate::say;
 
 /// How long workers may take to make something ready, or to switch: longer than a batch, and than any pause that is
 /// worth waiting for.
@@ -115,7 +116,7 @@ impl Supervisor<'_> {
     }
 
     /// The change after its next step; none when it is over.
-    fn further(&mut self, mut change: Change) -> Option<Change> {
+    fn further(&mut self, change: Change) -> Option<Change> {
         let took = change.since.elapsed();
         let is_late = change.deadline().is_some_and(|deadline| deadline <= Instant::now());
         let step = match change.step {
@@ -165,8 +166,9 @@ impl Supervisor<'_> {
             Step::HandOver(terms) => {
                 if self.seats.iter().all(|seat| matches!(seat.state, State::Ended)) {
                     let answer = self.hand_over(terms);
-                    change.step = Step::HandOver(NewTerms::Limits(self.work.limits.clone()));
-                    change.answer(Ok(answer));
+                    if let Some(reply) = change.reply {
+                        reply(Ok(answer));
+                    }
                     return None;
                 }
                 if is_late {
@@ -232,15 +234,9 @@ impl Supervisor<'_> {
             store.sweep(&self.assignments);
         }
         let text = format!("{} is signed by {} on {}", next.method, next.label, next.runtime);
-        self.tell_of_swap("swapped", &next, text);
+        let (method, generation) = (Some(next.method), Some(next.generation));
+        self.publish(Event { unix_ms: unix_ms(), kind: "swapped", worker: None, method, generation, text });
         Some(Change { reply, since: Instant::now(), step: Step::Switch { next, prepare, install } })
-    }
-
-    fn tell_of_swap(&self, kind: &'static str, next: &Assignment, text: String) {
-        if let Some(control) = &self.control {
-            let (method, generation) = (Some(next.method), Some(next.generation));
-            control.publish(Event { unix_ms: unix_ms(), kind, worker: None, method, generation, text });
-        }
     }
 
     /// A worker could not make ready what it was told to.
@@ -273,8 +269,8 @@ impl Supervisor<'_> {
         dismiss(&mut self.seats);
     }
 
-    /// Tells those who are to be followed by others to finish.
-    fn tell_off(&mut self) {
+    /// Tells everybody who is there to finish; nobody is started any more.
+    pub(super) fn tell_off(&mut self) {
         for seat in &mut self.seats {
             match &seat.state {
                 State::Running(worker) => worker.terminate(),

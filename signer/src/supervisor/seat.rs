@@ -1,20 +1,17 @@
 //! A worker's process, and its place, which one process after another may take.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::assignment::Assignments;
 use crate::key::Key;
 use crate::orders::{self, Order, Word};
 use crate::stats::{Page, Stats, Totals};
-use crate::{WorkOptions, descriptors};
+use crate::{WorkOptions, descriptors, kin};
 
 /// The first and the longest wait before a worker that got nowhere is started again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -148,19 +145,13 @@ impl Worker {
         page: Option<&Page>,
     ) -> io::Result<Self> {
         let own = if page.is_none() { Some(Page::new()?) } else { None };
-        let (mut control, theirs) = UnixStream::pair()?;
-        orders::bound_writes(&control)?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("signer").arg("worker").args(work.to_arguments());
-        command.args(["--supervisor", &std::process::id().to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        descriptors::hand_on(&mut command, "--control", theirs.into());
-        if let Some(page) = page.or(own.as_ref()) {
-            descriptors::hand_on(&mut command, "--stats", page.descriptor()?);
-        }
-        let child = command.spawn()?;
-        // With our copy of the worker's end, so that there is an end when it dies.
-        drop(command);
+        let (child, mut control) = kin::start("worker", |command| {
+            command.args(work.to_arguments());
+            if let Some(page) = page.or(own.as_ref()) {
+                descriptors::hand_on(command, "--stats", page.descriptor()?);
+            }
+            Ok(())
+        })?;
         // If it is dead already, its socket says so.
         let _ = control.write_all(key.bytes());
         let mut worker = Self {
@@ -191,9 +182,7 @@ impl Worker {
     /// Takes in what it says, without waiting.
     pub fn listen(&mut self) -> Heard {
         let mut heard = Vec::new();
-        let mut polled = [PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !matches!(poll(&mut polled, Some(&now)), Ok(1)) {
+        if !kin::has_spoken(&self.control) {
             return Heard::Words(heard);
         }
         let mut bytes = [0; 4096];

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use cli::Failure;
 
-use super::say;
-use crate::SupervisorOptions;
 use crate::assignment::Assignments;
 use crate::store::Store;
+use crate::{SupervisorOptions, say};
 
 /// What the control directory at `directory` remembers.
 pub(super) fn open_store(directory: &Path) -> Result<Store, Failure> {

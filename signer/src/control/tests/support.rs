@@ -297,7 +297,7 @@ pub fn entry(generation: u32, present: bool) -> ModuleEntry {
         generation,
         runtime: Runtime::Wasmtime,
         sha256: "0123456789abcdef".repeat(4),
-        variant: "wide",
+        variant: "wide".into(),
         label: "ecdsa-wide.wasm".into(),
         present,
         since_unix_ms: 1_795_195_862_123,
