@@ -191,18 +191,21 @@ pub fn compile(
     let notice = module::overdue(module.label(), limits);
     let _watch = Watch::start(ticks_in(limits.compile), false, &notice).map_err(EngineError::Timer)?;
     let lookup = Lookup::start(&*settings.cache, cache_key(runtime, &module, limits));
-    // A runtime is handed what its best variant may use, and no more. What was compiled before has passed this before.
-    let check = if lookup.is_hit() { validate::check_declarations } else { validate::check };
-    #[cfg_attr(not(feature = "wasm3"), expect(unused_variables, reason = "wasm3 alone calls by index"))]
-    let functions = check(module.bytes(), variant, limits)
-        .map_err(|refusal| EngineError::Module { module: module.label().to_owned(), refusal })?;
-    match runtime {
+    // A runtime is handed what its best variant may use, and no more. What was compiled before has passed this before; an
+    // instance that would be larger than it may be by now is refused when it is made.
+    let functions = if lookup.is_hit() {
+        None
+    } else {
+        let checked = validate::check(module.bytes(), variant, limits);
+        Some(checked.map_err(|refusal| EngineError::Module { module: module.label().to_owned(), refusal })?)
+    };
+    match (runtime, functions) {
         #[cfg(feature = "wasmtime")]
-        Runtime::Wasmtime => wasmtime::program(module, name, lookup, limits),
+        (Runtime::Wasmtime, _) => wasmtime::program(module, name, lookup, limits),
         #[cfg(feature = "wasmi")]
-        Runtime::Wasmi => wasmi::program(module, name, lookup, limits),
+        (Runtime::Wasmi, _) => wasmi::program(module, name, lookup, limits),
         #[cfg(feature = "wasm3")]
-        Runtime::Wasm3 => wasm3::program(module, name, functions, limits),
+        (Runtime::Wasm3, Some(functions)) => wasm3::program(module, name, functions, limits),
         _ => Err(EngineError::NotBuiltIn(runtime)),
     }
 }

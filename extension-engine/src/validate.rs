@@ -4,10 +4,10 @@
 use std::fmt::Write;
 
 use ringseal_abi::{export, import};
-use wasmparser::types::{EntityType, Types, TypesRef};
+use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, Export, ExternalKind, FuncType, Import, Operator, Parser,
-    Payload, ValType, ValidPayload, Validator,
+    Payload, ValType, Validator,
 };
 
 use crate::{Limits, Refusal, Variant};
@@ -49,28 +49,6 @@ const NESTING_MAX: usize = 500;
 
 /// Checks that `bytes` are an extension that uses no more than `variant` has and `limits` allow.
 pub(crate) fn check(bytes: &[u8], variant: Variant, limits: &Limits) -> Result<Functions, Refusal> {
-    check_with(bytes, variant, limits, Bodies::Checked)
-}
-
-/// The same without the functions' bodies, which take most of the time, for bytes that have passed [`check`] before.
-pub(crate) fn check_declarations(
-    bytes: &[u8],
-    variant: Variant,
-    limits: &Limits,
-) -> Result<Functions, Refusal> {
-    check_with(bytes, variant, limits, Bodies::Known)
-}
-
-/// What is known of the functions' bodies.
-#[derive(Clone, Copy, PartialEq)]
-enum Bodies {
-    /// Nothing: they are to be checked.
-    Checked,
-    /// That they are valid.
-    Known,
-}
-
-fn check_with(bytes: &[u8], variant: Variant, limits: &Limits, bodies: Bodies) -> Result<Functions, Refusal> {
     if bytes.len() as u64 > limits.module_len {
         return Err(Refusal::TooLong { limit: limits.module_len });
     }
@@ -90,7 +68,8 @@ fn check_with(bytes: &[u8], variant: Variant, limits: &Limits, bodies: Bodies) -
             "it is a component or of another version; a core module of version 1 is needed".to_owned();
         return Err(Refusal::Invalid { language, reason });
     }
-    let types = types(bytes, variant, bodies).map_err(invalid)?;
+    let mut validator = Validator::new_with_features(variant.features());
+    let types = validator.validate_all(bytes).map_err(invalid)?;
     let types = types.as_ref();
     let Sections { imports, exports, has_start } = Sections::of(bytes).map_err(invalid)?;
     check_version(&exports)?;
@@ -112,21 +91,6 @@ fn check_with(bytes: &[u8], variant: Variant, limits: &Limits, bodies: Bodies) -
 }
 
 type Parsed<T> = Result<T, wasmparser::BinaryReaderError>;
-
-/// The types of a valid module.
-fn types(bytes: &[u8], variant: Variant, bodies: Bodies) -> Parsed<Types> {
-    let mut validator = Validator::new_with_features(variant.features());
-    if bodies == Bodies::Checked {
-        return validator.validate_all(bytes);
-    }
-    for payload in Parser::new(0).parse_all(bytes) {
-        if let ValidPayload::End(types) = validator.payload(&payload?)? {
-            return Ok(types);
-        }
-    }
-    // Parsing has ended without the end that it always comes to.
-    validator.validate_all(bytes)
-}
 
 /// The sections that say what a module is to its host.
 #[derive(Default)]

@@ -10,7 +10,9 @@
 //! memory   │ private: own page 0, the file's page 1, own page 2, …
 //! ```
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::{io, ptr, slice};
 
@@ -162,14 +164,19 @@ impl Mapped {
         let (len, page_len) = (memory.len(), page_len());
         let file = memory_file(len)?;
         let view = map(ptr::null_mut(), len, libc::MAP_SHARED, &file)?;
-        let mut mapped =
-            Self { view, len, memory: memory.as_mut_ptr(), is_written: vec![false; len / page_len] };
-        for (i, page) in memory.chunks_exact(page_len).enumerate() {
-            if !is_zero(page) {
-                // SAFETY: the view is as long as the memory.
-                unsafe { ptr::copy_nonoverlapping(page.as_ptr(), view.add(i * page_len), page_len) };
-                mapped.is_written[i] = true;
+        // One call instead of a page fault for every page that was not touched yet. A kernel that can't leaves it to them.
+        // SAFETY: it is mapped, and stays what it is.
+        unsafe { libc::madvise(memory.as_mut_ptr().cast(), len, libc::MADV_POPULATE_READ) };
+        let is_written = memory.chunks_exact(page_len).map(|page| !is_zero(page)).collect();
+        let mapped = Self { view, len, memory: memory.as_mut_ptr(), is_written };
+        let mut at = 0;
+        for run in mapped.is_written.chunk_by(|one, next| one == next) {
+            let run_len = run.len() * page_len;
+            if run[0] {
+                // Written by the kernel, which has no page to map for it.
+                file.write_all_at(&memory[at..at + run_len], at as u64)?;
             }
+            at += run_len;
         }
         // wasmtime has reserved the addresses for this memory and mapped them readable and writable, asks of them no more
         // than that, and unmaps all of them in the end.
@@ -213,22 +220,19 @@ fn is_zero(page: &[u8]) -> bool {
 }
 
 /// A file in memory, of `len` zeros.
-fn memory_file(len: usize) -> io::Result<OwnedFd> {
+fn memory_file(len: usize) -> io::Result<File> {
     // SAFETY: the name is a string with its NUL.
     let fd = unsafe { libc::memfd_create(c"extension-backup".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: it is new.
-    let file = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: it is open.
-    match unsafe { libc::ftruncate(file.as_raw_fd(), len as libc::off_t) } {
-        0 => Ok(file),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(len as u64)?;
+    Ok(file)
 }
 
-fn map(at: *mut u8, len: usize, flags: libc::c_int, file: &OwnedFd) -> io::Result<*mut u8> {
+fn map(at: *mut u8, len: usize, flags: libc::c_int, file: &File) -> io::Result<*mut u8> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: `at` is null, or the place of a memory of this length that holds what the file holds.
     let place = unsafe { libc::mmap(at.cast(), len, protection, flags, file.as_raw_fd(), 0) };

@@ -1,25 +1,24 @@
 //! A file of the cache: a head that says what it is, a code that vouches for all of it, and the runtime's bytes.
 //!
 //! ```text
-//!   0  "RSCACHE1"       the format
+//!   0  "RSCACHE2"       the format
 //!   8  module           32 bytes, SHA-256 of the module
 //!  40  settings         32 bytes, see `CacheKey`
 //!  72  runtime          4 bytes, its place in `Runtime::ALL`
 //!  76  version          20 bytes, of the runtime, filled up with zeros
 //!  96  length           8 bytes, of what follows the head
-//! 104  authentication   32 bytes, HMAC-SHA256 of everything before and everything after it
+//! 104  authentication   32 bytes, keyed BLAKE3 of everything before and everything after it
 //! 136  the runtime's bytes
 //! ```
 //! Numbers are little-endian.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use blake3::Hasher;
 use zeroize::Zeroizing;
 
 use crate::Runtime;
 use crate::cache::CacheKey;
 
-const FORMAT: &[u8; 8] = b"RSCACHE1";
+const FORMAT: &[u8; 8] = b"RSCACHE2";
 const LENGTH: usize = 96;
 const CODE: usize = 104;
 
@@ -39,8 +38,8 @@ impl Authenticator {
         let mut head = [0; HEAD_LEN];
         head[..LENGTH].copy_from_slice(&description(key));
         head[LENGTH..CODE].copy_from_slice(&(payload.len() as u64).to_le_bytes());
-        let mac = self.mac(&head[..CODE]).chain_update(payload);
-        head[CODE..].copy_from_slice(&mac.finalize().into_bytes());
+        let code = self.mac(&head[..CODE]).update(payload).finalize();
+        head[CODE..].copy_from_slice(code.as_bytes());
         head
     }
 
@@ -58,10 +57,9 @@ impl Authenticator {
         Ok(Check { len, code, mac: self.mac(&head[..CODE]) })
     }
 
-    fn mac(&self, head: &[u8]) -> Hmac<Sha256> {
-        // A key of any length will do, and this one is as long as a digest.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0[..])
-            .unwrap_or_else(|_| Hmac::<Sha256>::new(&Default::default()));
+    /// BLAKE3 in its keyed mode, which is a message authentication code; HMAC-SHA256 took half the time of a load.
+    fn mac(&self, head: &[u8]) -> Hasher {
+        let mut mac = Hasher::new_keyed(&self.0);
         mac.update(head);
         mac
     }
@@ -72,7 +70,7 @@ pub(super) struct Check {
     /// Bytes of payload, as the head has it.
     pub(super) len: u64,
     code: [u8; 32],
-    mac: Hmac<Sha256>,
+    mac: Hasher,
 }
 
 impl Check {
@@ -83,8 +81,12 @@ impl Check {
 
     /// Whether the file is one that was made here, bit by bit. To be asked when all of the payload was fed.
     pub(super) fn finish(self) -> Result<(), &'static str> {
-        let authentic = self.mac.verify_slice(&self.code);
-        authentic.map_err(|_| "is not authentic: it was changed, or comes from another cache")
+        // Digests are compared in constant time.
+        if self.mac.finalize() == self.code {
+            Ok(())
+        } else {
+            Err("is not authentic: it was changed, or comes from another cache")
+        }
     }
 }
 
@@ -186,13 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn the_code_is_hmac_sha256() {
-        // RFC 4231's second case, with the message in two halves.
-        let mut key = [0; 32];
-        key[..4].copy_from_slice(b"Jefe");
-        let mac = Authenticator::new(key.into()).mac(b"what do ya want ").chain_update(b"for nothing?");
-        let code = hex::encode(mac.finalize().into_bytes());
-        assert_eq!(code, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    fn the_code_is_keyed_blake3() {
+        // The first two of BLAKE3's own test vectors.
+        let key = *b"whats the Elvish word for friend";
+        for (message, code) in [
+            (&[][..], "92b2b75604ed3c761f9d6f62392c8a9227ad0ea3f09573e783f1498a4ed60d26"),
+            (&[0], "6d7878dfff2f485635d39013278ae14f1454b8c0a3a2d34bc1ab38228a80c95b"),
+        ] {
+            let mac = Authenticator::new(key.into()).mac(message);
+            assert_eq!(mac.finalize().to_hex().as_str(), code);
+        }
     }
 
     #[test]
