@@ -166,6 +166,10 @@ step_bad_input() {
         expect "$role: no arguments" 2 "^$role: .*--ring" "$bin/$role"
     done
     new_ring
+    for role in producer "signer --key $key" "consumer --public-key $public_key --out $work/pinned"; do
+        # shellcheck disable=SC2086 # a role and its arguments
+        expect "${role%% *}: a processor that is not there" 2 "^${role%% *}: .*--cpu 1023" "$bin"/$role --ring "$ring" --cpu 1023
+    done
     consumer=("$bin/consumer" --ring "$ring" --out "$work/refused" --public-key)
     expect 'producer: unknown method' 2 'schnorr' "$bin/producer" --ring "$ring" --method rsa
     expect 'signer: unknown runtime' 2 'wasmi' "$bin/signer" --ring "$ring" --key "$key" --runtime lua

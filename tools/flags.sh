@@ -35,6 +35,8 @@ flags='
 --message-capacity  ring      NUMBER                          bytes of message that a slot holds
 --max-attempts      ring      NUMBER                          tries before a record is answered as failed
 --wait              roles     spin|yield|block|adaptive       how all three wait for each other
+--cpu               roles     TEXT                            run all three on these processors: 0 or 0,2 or 1-3
+--prefault          roles     -                               map all of the ring before the first message
 --stall             roles     DECIMAL                         seconds without a move before they give up; 0 never (60)
 --key               run       TEXT                            secret key (a development key, made on first use)
 --out               run       TEXT                            new or empty folder for the results (one in out/)

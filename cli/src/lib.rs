@@ -2,6 +2,7 @@
 
 mod arguments;
 mod method;
+mod placement;
 mod stop;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 pub use arguments::{parse, parse_from};
 pub use method::{Method, MethodChoice};
+pub use placement::{Cpus, Placement};
 pub use stop::stop_on_signals;
 
 /// How a binary ended, as its exit code says it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use cli::Failure;
+use cli::{Failure, Placement};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::encoding::Encoding;
@@ -47,6 +47,8 @@ pub struct Options {
     pub wait: WaitStrategy,
     /// How long a record may be pending without anything moving.
     pub stall_after: Duration,
+    /// Where it runs.
+    pub placement: Placement,
 }
 
 /// Verifies what the signer wrote, in sequence, and records latencies.
@@ -67,6 +69,9 @@ struct Arguments {
     command: Option<Subcommands>,
     #[command(flatten)]
     consume: Option<Consume>,
+    // Not one of those: clap takes a group with a group in it for one that wasn't given.
+    #[command(flatten)]
+    placement: Placement,
 }
 
 #[derive(Subcommand)]
@@ -128,7 +133,7 @@ impl Command {
         let arguments = cli::parse::<Arguments>()?;
         match (arguments.command, arguments.consume) {
             (Some(Subcommands::Compare { folders }), _) => Ok(Self::Compare(folders)),
-            (None, Some(consume)) => Ok(Self::Consume(consume.check()?)),
+            (None, Some(consume)) => Ok(Self::Consume(consume.check(arguments.placement)?)),
             (None, None) => Err(Failure::bad_input("--ring and --out are needed; see --help")),
         }
     }
@@ -153,7 +158,7 @@ fn trusted_keys(arguments: &[String]) -> Result<Vec<TrustedKey>, Failure> {
 }
 
 impl Consume {
-    fn check(self) -> Result<Options, Failure> {
+    fn check(self, placement: Placement) -> Result<Options, Failure> {
         let keys = trusted_keys(&self.public_keys)?;
         Ok(Options {
             ring: self.ring,
@@ -165,6 +170,7 @@ impl Consume {
             has_journal: self.output == "ndjson",
             wait: self.wait,
             stall_after: self.stall,
+            placement,
         })
     }
 }

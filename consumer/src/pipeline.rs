@@ -47,7 +47,11 @@ pub struct Outcome {
 /// The ring, the output folder, the key or the verifier can't be used; or a file can't be written.
 pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let path = &options.ring;
+    options.placement.pin()?;
     let ring = attach(path).map_err(|error| at(path, &error))?;
+    if options.placement.prefault {
+        ring.prefault().map_err(|error| at(path, &error))?;
+    }
     let capacity = ring.spec().message_capacity as usize;
     let plan = VerifierPlan::new(options.verifier, &options.keys, capacity)?;
     let consumer = ring.join_consumer().map_err(|error| at(path, &error))?;

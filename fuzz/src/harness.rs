@@ -246,8 +246,13 @@ impl World {
     fn publish(&mut self, before: &[u64; 8], len: usize) {
         let Some(producer) = &mut self.producer else { return };
         let bytes = [0x5A; MESSAGE_CAPACITY + 1];
-        let message =
-            Message { position: self.position, method: 1, intended_ns: 0, bytes: &bytes[..3 * len % 23] };
+        let message = Message {
+            position: self.position,
+            method: 1,
+            intended_ns: 0,
+            now_ns: 0,
+            bytes: &bytes[..3 * len % 23],
+        };
         let published = producer.publish(&message, WhenFull::Fail, &self.stopped);
         producer.flush();
         match published {

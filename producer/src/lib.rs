@@ -76,7 +76,11 @@ impl From<Failure> for Halt {
 /// 1: interrupted, or the ring was full and waiting is not wanted; 2: bad input, all before which is sent; 3: the
 /// ring can't be used.
 pub fn run(options: &Options, waiting: &Waiting) -> Result<Summary, Failure> {
+    options.placement.pin()?;
     let ring = shmem_layout::attach(&options.ring).map_err(|error| unusable(options, &error))?;
+    if options.placement.prefault {
+        ring.prefault().map_err(|error| unusable(options, &error))?;
+    }
     let producer = ring.join_producer(&options.source).map_err(|error| match error {
         JoinError::SourceName { .. } => Failure::bad_input(format_args!("--source: {error}")),
         _ => unusable(options, &error),
@@ -170,13 +174,14 @@ impl Sending<'_> {
                 }
                 Next::End => break,
             };
+            let mut now_ns = now_ns();
             let intended_ns = match &mut self.schedule {
-                None => now_ns(),
+                None => now_ns,
                 Some(schedule) => {
                     let due_ns = schedule.due_ns(self.summary.sent);
-                    if now_ns() < due_ns {
+                    if now_ns < due_ns {
                         self.producer.flush();
-                        schedule.wait_until(due_ns, self.waiting);
+                        now_ns = schedule.wait_until(due_ns, self.waiting);
                     }
                     due_ns
                 }
@@ -185,7 +190,7 @@ impl Sending<'_> {
                 return Err(Halt::Interrupted);
             }
             let method = self.options.method.of_message(self.options.seed, position) as u32;
-            let message = Message { position, method, intended_ns, bytes };
+            let message = Message { position, method, intended_ns, now_ns, bytes };
             if let Err(error) = self.producer.publish(&message, self.options.when_full, self.waiting) {
                 return Err(self.refused(&error));
             }

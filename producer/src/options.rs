@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
-use cli::{Failure, MethodChoice};
+use cli::{Failure, MethodChoice, Placement};
 use shmem_layout::{
     MESSAGE_CAPACITY_MAX, RingPath, STALL_SECONDS, VERSION, WaitStrategy, WhenFull, parse_stall_after,
 };
@@ -36,6 +36,8 @@ pub struct Options {
     pub wait: WaitStrategy,
     /// How long a full ring may go without moving.
     pub stall_after: Duration,
+    /// Where it runs.
+    pub placement: Placement,
 }
 
 /// Where messages come from.
@@ -155,6 +157,9 @@ struct Arguments {
     /// Count messages that are longer than the ring's may be and go on, instead of stopping there with exit code 2
     #[arg(long, requires = "input", help_heading = "Input")]
     skip_oversize: bool,
+
+    #[command(flatten)]
+    placement: Placement,
 }
 
 impl Options {
@@ -170,7 +175,17 @@ impl Options {
 impl From<Arguments> for Options {
     fn from(arguments: Arguments) -> Self {
         let Arguments {
-            ring, source, method, seed, rate, when_full, close, wait, stall: stall_after, ..
+            ring,
+            source,
+            method,
+            seed,
+            rate,
+            when_full,
+            close,
+            wait,
+            stall: stall_after,
+            placement,
+            ..
         } = arguments;
         let (content, all) = match arguments.input {
             None => (Content::Generated(arguments.size), 1024),
@@ -180,7 +195,20 @@ impl From<Arguments> for Options {
             }
         };
         let messages = arguments.messages.unwrap_or(all);
-        Self { ring, source, method, seed, messages, content, rate, when_full, close, wait, stall_after }
+        Self {
+            ring,
+            source,
+            method,
+            seed,
+            messages,
+            content,
+            rate,
+            when_full,
+            close,
+            wait,
+            stall_after,
+            placement,
+        }
     }
 }
 

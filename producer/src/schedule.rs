@@ -41,13 +41,13 @@ impl Schedule {
         start_ns.saturating_add((index as f64 * 1e9 / self.rate).round() as u64)
     }
 
-    /// Sleeps until `due_ns`, or until stopped, which is looked at every [`SLEEP_LIMIT`].
-    pub fn wait_until(&self, due_ns: u64, waiting: &Waiting) {
+    /// Sleeps until `due_ns`, or until stopped, which is looked at every [`SLEEP_LIMIT`]. Gives the time.
+    pub fn wait_until(&self, due_ns: u64, waiting: &Waiting) -> u64 {
         let limit_ns = SLEEP_LIMIT.as_nanos() as u64;
         loop {
             let now_ns = now_ns();
             if now_ns >= due_ns || waiting.is_stopped() {
-                return;
+                return now_ns;
             }
             let wake_ns = (due_ns - self.poll_ns.min(due_ns)).min(now_ns + limit_ns);
             if now_ns < wake_ns {

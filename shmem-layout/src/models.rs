@@ -24,7 +24,7 @@ use crate::locks::{Locks, MEMBER_BYTE};
 use crate::membership::Role;
 use crate::protocol::{Claim, Claimed, Core, Found};
 use crate::state::{Owner, Stage, State};
-use crate::wait::WaitStrategy;
+use crate::wait::{Habit, WaitStrategy};
 
 /// Locks of members 0 to 3: held while their holder lives.
 struct Lives([AtomicBool; 4]);
@@ -154,7 +154,7 @@ impl World {
 
     /// Waits without a time limit until `attempt` gives something: asleep, or not at all.
     fn block<T>(&self, event: Event, attempt: impl FnMut() -> Option<T>) -> T {
-        self.core.cells.wait(event, WaitStrategy::Block, attempt, || None)
+        self.core.cells.wait(event, WaitStrategy::Block, &mut Habit::default(), attempt, || None)
     }
 
     /// Signs one record, asleep until there is one.

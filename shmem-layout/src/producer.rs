@@ -6,6 +6,7 @@ use crate::failpoint::failpoint;
 use crate::layout::slot;
 use crate::protocol::Claimed;
 use crate::ring::{Ring, WaitError};
+use crate::stall::Watch;
 use crate::state::Stage;
 use crate::wait::Waiting;
 
@@ -18,6 +19,9 @@ pub struct Message<'a> {
     pub method: u32,
     /// When it should have been sent, in nanoseconds of the ring's clock.
     pub intended_ns: u64,
+    /// The time now, by the same clock: the caller has just read it, and needn't have it read once more. Publishing that has
+    /// to wait for a slot reads it again.
+    pub now_ns: u64,
     /// The message.
     pub bytes: &'a [u8],
 }
@@ -58,11 +62,12 @@ pub enum PublishError {
 pub struct Producer {
     ring: Ring,
     source: u16,
+    watch: Watch,
 }
 
 impl Producer {
     pub(crate) fn new(ring: Ring, source: u16) -> Self {
-        Self { ring, source }
+        Self { ring, source, watch: Watch::default() }
     }
 
     /// The ring.
@@ -90,17 +95,19 @@ impl Producer {
         if message.bytes.len() > capacity {
             return Err(PublishError::TooLong { len: message.bytes.len(), capacity });
         }
+        let mut written_ns = message.now_ns;
         let mut claimed = self.ring.core.claim_free(Stage::Writing, self.ring.me).map_err(WaitError::Ring)?;
         if claimed == Claimed::Full {
             // Who makes room may be waiting for what is not announced yet.
             self.flush();
             if when_full == WhenFull::Wait {
-                claimed = self.ring.wait_for_slot(Stage::Writing, self.ring.me, waiting)?;
+                claimed = self.ring.wait_for_slot(Stage::Writing, self.ring.me, waiting, &mut self.watch)?;
+                written_ns = clock::now_ns();
             }
         }
         match claimed {
             Claimed::Sequence(sequence) => {
-                self.write(sequence, message);
+                self.write(sequence, message, written_ns);
                 Ok(sequence)
             }
             Claimed::Closed => Err(PublishError::Closed),
@@ -108,7 +115,7 @@ impl Producer {
         }
     }
 
-    fn write(&self, sequence: u64, message: &Message<'_>) {
+    fn write(&self, sequence: u64, message: &Message<'_>, written_ns: u64) {
         let cells = self.ring.cells();
         let slot = cells.geometry.slot_of(sequence);
         let put = |offset, word| cells.slot_word(slot, offset).store(word, Ordering::Relaxed);
@@ -116,7 +123,7 @@ impl Producer {
         put(slot::SOURCE_AND_METHOD, u64::from(message.method) << 32 | u64::from(self.source));
         put(slot::MESSAGE_LEN, message.bytes.len() as u64);
         put(slot::INTENDED_NS, message.intended_ns);
-        put(slot::WRITTEN_NS, clock::now_ns());
+        put(slot::WRITTEN_NS, written_ns);
         failpoint("publish: described");
         cells.store_bytes(slot, cells.geometry.message_offset(), message.bytes);
         failpoint("publish: written");

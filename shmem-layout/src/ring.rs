@@ -1,5 +1,7 @@
 //! A checked ring, and what anybody may do with it who holds no role.
 
+use std::io;
+
 use crate::cells::{Cells, Event};
 use crate::failpoint::failpoint;
 use crate::fault::FaultGuard;
@@ -10,6 +12,7 @@ use crate::region::Region;
 use crate::spec::RingSpec;
 use crate::stall::{Pending, Stall, Watch};
 use crate::state::{Owner, Stage};
+use crate::sys;
 use crate::wait::Waiting;
 use crate::{Consumer, Producer, Signer};
 
@@ -21,7 +24,7 @@ pub struct Ring {
     pub(crate) me: Owner,
     _guard: Option<FaultGuard>,
     /// Last: dropped after `core`, whose cells point into it.
-    _region: Region,
+    region: Region,
 }
 
 /// Why a wait ended without what it waited for.
@@ -49,12 +52,21 @@ pub(crate) struct WaitsFor<'a> {
 
 impl Ring {
     pub(crate) fn new(spec: RingSpec, core: Core, guard: Option<FaultGuard>, region: Region) -> Self {
-        Self { spec, core, me: Owner::NOBODY, _guard: guard, _region: region }
+        Self { spec, core, me: Owner::NOBODY, _guard: guard, region }
     }
 
     /// Our copy of the spec.
     pub fn spec(&self) -> &RingSpec {
         &self.spec
+    }
+
+    /// Maps all of the ring into this process, so that no record waits for a page: the first one of each is met in the
+    /// middle of the work otherwise.
+    ///
+    /// # Errors
+    /// The kernel's: there is no memory for the tables, or it is older than 5.14.
+    pub fn prefault(&self) -> io::Result<()> {
+        sys::populate(self.region.base(), self.region.len())
     }
 
     pub(crate) fn cells(&self) -> &Cells {
@@ -97,7 +109,7 @@ impl Ring {
     /// # Errors
     /// Stopped while waiting for a slot, or the ring itself.
     pub fn close(&self, waiting: &Waiting) -> Result<bool, WaitError> {
-        let outcome = self.wait_for_slot(Stage::Closed, Owner::NOBODY, waiting)?;
+        let outcome = self.wait_for_slot(Stage::Closed, Owner::NOBODY, waiting, &mut Watch::default())?;
         failpoint("close: closed");
         for event in [Event::Published, Event::Signed, Event::Freed] {
             self.cells().notify(event);
@@ -111,13 +123,14 @@ impl Ring {
         stage: Stage,
         owner: Owner,
         waiting: &Waiting,
+        watch: &mut Watch,
     ) -> Result<Claimed, WaitError> {
         let attempt = || match self.core.claim_free(stage, owner) {
             Ok(Claimed::Full) => None,
             outcome => Some(outcome.map_err(WaitError::Ring)),
         };
         let room = WaitsFor { event: Event::Freed, holder: Owner::NOBODY, pending: &Core::pending_room };
-        self.wait(&room, waiting, &mut Watch::default(), attempt, || None)
+        self.wait(&room, waiting, watch, attempt, || None)
     }
 
     /// Waits until `attempt` gives something, and looks after the dead and after `watch` meanwhile. `idle` may end the wait too.
@@ -129,6 +142,7 @@ impl Ring {
         attempt: impl FnMut() -> Option<Result<T, WaitError>>,
         mut idle: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
+        let mut habit = watch.habit;
         let idle = || {
             if waiting.is_stopped() {
                 return Some(Err(WaitError::Stopped));
@@ -142,7 +156,9 @@ impl Ring {
             }
             idle().map(Ok)
         };
-        self.cells().wait(what.event, waiting.strategy, attempt, idle)
+        let found = self.cells().wait(what.event, waiting.strategy, &mut habit, attempt, idle);
+        watch.habit = habit;
+        found
     }
 
     /// Takes from every dead member what it holds. Members do this by themselves while they wait.

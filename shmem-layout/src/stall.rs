@@ -9,6 +9,7 @@ use crate::cells::{Hint, Ordering};
 use crate::membership::{Member, Role};
 use crate::protocol::{Core, RingError};
 use crate::state::{Owner, Stage, State};
+use crate::wait::Habit;
 
 /// How long nothing may move before a wait is a stall, unless the waiter says otherwise.
 pub const STALL_AFTER: Duration = Duration::from_secs(60);
@@ -24,9 +25,10 @@ pub(crate) struct Pending {
     pub state: State,
 }
 
-/// How long a waiter has seen the same thing pending.
+/// What a waiter remembers from one wait to the next: how long it has seen the same thing pending, and how long its waits are.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
+    pub habit: Habit,
     pending: Option<Pending>,
     looked: Option<Instant>,
     waited: Duration,

@@ -1,8 +1,9 @@
-//! The two system calls that no safe wrapper we use has: locks of byte ranges, and allocating a file.
+//! The system calls that no safe wrapper we use has: locks of byte ranges, allocating a file, mapping its pages.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
 
 /// Takes the lock of one byte of `file`'s inode for this open file description. False if another one has it.
 ///
@@ -49,5 +50,17 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Maps every page of the `len` bytes at `base`, which lie in a shared mapping of a file, for writing.
+///
+/// # Errors
+/// The kernel's: it is older than 5.14, or the file has become shorter.
+pub(crate) fn populate(base: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: no byte changes. What isn't mapped is refused.
+    match unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -90,7 +90,8 @@ fn waiting() -> Waiting {
 }
 
 fn publish(producer: &mut Producer, position: u64, bytes: &[u8]) -> u64 {
-    let message = Message { position, method: 1, intended_ns: clock::now_ns(), bytes };
+    let message =
+        Message { position, method: 1, intended_ns: clock::now_ns(), now_ns: clock::now_ns(), bytes };
     let sequence = producer.publish(&message, WhenFull::Fail, &waiting()).unwrap();
     producer.flush();
     sequence

@@ -25,7 +25,7 @@ pub enum WaitStrategy {
     Yield,
     /// Sleeps on the futex at once.
     Block,
-    /// Spins for about 2 µs, yields for about 100 µs, then sleeps.
+    /// Spins for about 2 µs if that has been long enough of late, yields for as long as what it waits for is likely to come soon (see [`Habit`]), then sleeps.
     #[default]
     Adaptive,
 }
@@ -44,14 +44,9 @@ impl WaitStrategy {
         }
     }
 
-    /// How many times to poll with a pause of about 25 ns before the clock is looked at: in every round, or in the
-    /// first only.
-    fn pauses(self, is_first_round: bool) -> u32 {
-        match self {
-            Self::Spin => 64,
-            Self::Adaptive if is_first_round => 64,
-            Self::Adaptive | Self::Yield | Self::Block => 0,
-        }
+    /// How many times to poll with a pause of about 25 ns before the clock is looked at.
+    fn pauses(self) -> u32 {
+        if self == Self::Spin { SPIN_PAUSES } else { 0 }
     }
 }
 
@@ -70,9 +65,51 @@ impl FromStr for WaitStrategy {
     }
 }
 
-/// How long [`WaitStrategy::Adaptive`] yields before it sleeps. By the clock, not by count: a yield takes half a
-/// microsecond on an idle machine, and a time slice on a busy one.
-const YIELD_FOR: Duration = Duration::from_micros(100);
+/// How long [`WaitStrategy::Adaptive`] goes without sleep at most where waits are short. By the clock, not by count: a yield
+/// takes half a microsecond on an idle machine, and a time slice on a busy one.
+///
+/// A sleeper on another core takes 20 µs or more to wake, and the one that wakes it some µs of work.
+const YIELD_FOR_MAX: Duration = Duration::from_micros(400);
+
+/// The same where waits are long, and it would hardly ever pay.
+const YIELD_FOR_MIN: Duration = Duration::from_micros(20);
+
+/// The longest waits, on average, that are worth going without sleep for. Records that come more seldom than 4,000 times a
+/// second find a member asleep, and leave the core to others.
+const WORTH_YIELDING: Duration = Duration::from_micros(250);
+
+/// The longest waits, on average, that spinning is worth while for.
+const WORTH_SPINNING: Duration = Duration::from_micros(4);
+
+/// About 2 µs.
+const SPIN_PAUSES: u32 = 64;
+
+/// What a longer wait counts as: after a pause, a member takes to short waits again within ten of them.
+const LONG: Duration = Duration::from_millis(1);
+
+/// How long a member has had to wait lately, by which [`WaitStrategy::Adaptive`] guesses how long it will have to. The first
+/// waits are taken for short ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Habit {
+    /// Averaged over the last few waits; no more than [`LONG`].
+    usual: Duration,
+}
+
+impl Habit {
+    fn yield_for(self) -> Duration {
+        if self.usual <= WORTH_YIELDING { YIELD_FOR_MAX } else { YIELD_FOR_MIN }
+    }
+
+    /// How many times [`WaitStrategy::Adaptive`] polls before it gives the core away for the first time. Whoever is to go on
+    /// may wait for that very core.
+    fn pauses(self) -> u32 {
+        if self.usual <= WORTH_SPINNING { SPIN_PAUSES } else { 0 }
+    }
+
+    fn note(&mut self, waited: Duration) {
+        self.usual = (3 * self.usual + waited.min(LONG)) / 4;
+    }
+}
 
 /// How often a member that polls looks after stop flags and the dead. One that sleeps does so after each sleep.
 const LOOK_AFTER_EVERY: Duration = Duration::from_millis(10);
@@ -143,36 +180,48 @@ impl Cells {
         &self,
         event: Event,
         strategy: WaitStrategy,
+        habit: &mut Habit,
         mut attempt: impl FnMut() -> Option<T>,
         mut idle: impl FnMut() -> Option<T>,
     ) -> T {
-        let mut since: Option<(Instant, Instant)> = None;
-        loop {
-            for _ in 0..strategy.pauses(since.is_none()) {
+        let mut poll = |pauses: u32| {
+            for _ in 0..pauses {
                 if let Some(value) = attempt() {
-                    return value;
+                    return Some(value);
                 }
                 std::hint::spin_loop();
             }
-            if let Some(value) = attempt() {
-                return value;
-            }
-            let now = Instant::now();
-            let (started, looked) = since.get_or_insert((now, now));
-            let may_yield = strategy == WaitStrategy::Yield
-                || strategy == WaitStrategy::Adaptive && now - *started < YIELD_FOR;
-            let sleeps = strategy != WaitStrategy::Spin && !may_yield;
-            if may_yield {
+            attempt()
+        };
+        let first = if strategy == WaitStrategy::Adaptive { habit.pauses() } else { strategy.pauses() };
+        if let Some(value) = poll(first) {
+            return value;
+        }
+        let started = Instant::now();
+        let (mut now, mut looked, yields_for) = (started, started, habit.yield_for());
+        loop {
+            let sleeps = match strategy {
+                WaitStrategy::Spin | WaitStrategy::Yield => false,
+                WaitStrategy::Block => true,
+                WaitStrategy::Adaptive => now - started >= yields_for,
+            };
+            let mut value = None;
+            if sleeps {
+                value = self.sleep_unless(event, || poll(0));
+                now = Instant::now();
+            } else if strategy != WaitStrategy::Spin {
                 std::thread::yield_now();
-            } else if sleeps && let Some(value) = self.sleep_unless(event, &mut attempt) {
+            }
+            if value.is_none() && (sleeps || now - looked >= LOOK_AFTER_EVERY) {
+                looked = now;
+                value = idle();
+            }
+            if let Some(value) = value.or_else(|| poll(strategy.pauses())) {
+                // As of the last look at the clock, which is worth no other one.
+                habit.note(now - started);
                 return value;
             }
-            if sleeps || now - *looked >= LOOK_AFTER_EVERY {
-                *looked = now;
-                if let Some(value) = idle() {
-                    return value;
-                }
-            }
+            now = if sleeps { now } else { Instant::now() };
         }
     }
 
@@ -193,6 +242,22 @@ impl Cells {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_waited_long_takes_to_short_waits_again_and_back() {
+        let mut habit = Habit::default();
+        assert_eq!(habit.yield_for(), YIELD_FOR_MAX, "nothing is known yet");
+        let mut waits_until = |yield_for: Duration, wait: u64| {
+            (1..100).find(|_| {
+                habit.note(Duration::from_micros(wait));
+                habit.yield_for() == yield_for
+            })
+        };
+        // A pause of a minute is one long wait.
+        assert_eq!(waits_until(YIELD_FOR_MIN, 60_000_000), Some(2));
+        assert!(waits_until(YIELD_FOR_MAX, 100) < Some(10));
+        assert_eq!(waits_until(YIELD_FOR_MIN, 100), None, "10,000 a second are waited for without sleep");
+    }
 
     #[test]
     fn a_stall_flag_is_seconds_or_never() {

@@ -20,7 +20,7 @@ impl Rig {
         create(&rig.ring(), &RingOptions { capacity: 8, ..RingOptions::default() }).unwrap();
         let mut producer = attach(&rig.ring()).unwrap().join_producer("feed").unwrap();
         for position in 0..3 {
-            let message = Message { position, method: 1, intended_ns: 0, bytes: b"x" };
+            let message = Message { position, method: 1, intended_ns: 0, now_ns: 0, bytes: b"x" };
             producer.publish(&message, WhenFull::Fail, &Waiting::default()).unwrap();
         }
         rig

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
-use cli::{Failure, Method};
+use cli::{Failure, Method, Placement};
 use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
@@ -85,6 +85,8 @@ pub struct WorkOptions {
     pub wait: WaitStrategy,
     /// How long an ended stream may go without moving before its end.
     pub stall_after: Duration,
+    /// Where they run: of several, each on one of the processors.
+    pub placement: Placement,
     /// What a module may use.
     pub limits: Limits,
     /// Whether signatures are verified before they are released.
@@ -197,6 +199,8 @@ struct WorkArguments {
     #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
     stall: Duration,
     #[command(flatten)]
+    placement: Placement,
+    #[command(flatten)]
     release_check: ReleaseCheckOptions,
     #[command(flatten)]
     limits: LimitArguments,
@@ -279,6 +283,7 @@ impl WorkArguments {
             batch,
             wait: self.wait,
             stall_after: self.stall,
+            placement: self.placement,
             limits: self.limits.check()?,
             release_check: self.release_check,
         })
@@ -333,6 +338,12 @@ impl WorkOptions {
         let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         let seconds = if self.stall_after == Duration::MAX { 0.0 } else { self.stall_after.as_secs_f64() };
         add("--stall", seconds.to_string().into());
+        if let Some(cpus) = &self.placement.cpus {
+            add("--cpu", cpus.to_string().into());
+        }
+        if self.placement.prefault {
+            arguments.push("--prefault".into());
+        }
         arguments.extend(self.release_check.to_arguments().map(OsString::from));
         arguments.extend(limits::to_arguments(&self.limits));
         arguments

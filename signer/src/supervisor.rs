@@ -200,8 +200,8 @@ impl<'a> Supervisor<'a> {
         let now = Instant::now();
         for number in 0..self.seats.len() {
             if matches!(self.seats[number].state, State::Due(time) if time <= now) {
-                match Worker::start(&self.work, &self.key, &self.assignments, Some(&self.seats[number].page))
-                {
+                let page = Some(&self.seats[number].page);
+                match Worker::start(number, &self.work, &self.key, &self.assignments, page) {
                     Ok(worker) => self.seats[number].state = State::Running(worker),
                     Err(error) => {
                         self.seats[number].state = State::Ended;

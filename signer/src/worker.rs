@@ -84,12 +84,17 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
     let release_check = ReleaseCheck::new(options.release_check, &key, records_max, lens)?;
     let workshop = Workshop { key: key.into(), settings, stats: stats.into() };
     let engines = Engines::start(workshop.clone(), &assignments, options.is_swapping)?;
+    if options.placement.prefault {
+        ring.prefault().map_err(|error| unusable(&error))?;
+    }
     let signer = ring.join_signer().map_err(|error| unusable(&error))?;
     let (mouth, shared) = (Arc::new(mouth), Arc::new(Shared::new(engines)));
     mouth.say(&Word::Ready);
     while standby && !matches!(orders.next().map_err(Failure::environment)?, Order::Go) {}
     installer::start(orders, Arc::clone(&mouth), workshop.clone(), Arc::clone(&shared))
         .map_err(|error| Failure::environment(format_args!("can't start a thread: {error}")))?;
+    // This thread alone: the other one works beside it.
+    options.placement.pin()?;
     let mut worker = Worker {
         ring: &options.ring,
         lens,

@@ -66,8 +66,13 @@ impl Load {
     /// Publishes the message once; false if the ring is full.
     fn publish(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
         let method = if self.published.is_multiple_of(2) { Method::Ecdsa } else { Method::Schnorr };
-        let message =
-            Message { position: self.published, method: method as u32, intended_ns: now_ns(), bytes };
+        let message = Message {
+            position: self.published,
+            method: method as u32,
+            intended_ns: now_ns(),
+            now_ns: now_ns(),
+            bytes,
+        };
         match self.producer.publish(&message, WhenFull::Fail, &self.waiting) {
             Ok(_) => self.published += 1,
             Err(PublishError::Full) => return Ok(false),

@@ -72,6 +72,7 @@ impl Scene {
                 position,
                 method: Method::Ecdsa as u32,
                 intended_ns: shmem_layout::now_ns(),
+                now_ns: shmem_layout::now_ns(),
                 bytes: &bytes[..position as usize % 257],
             };
             producer.publish(&message, WhenFull::Wait, waiting).unwrap();
@@ -90,8 +91,13 @@ impl Scene {
         let waiting = Waiting::new(WaitStrategy::Adaptive);
         let mut producer = shmem_layout::attach(&self.ring).unwrap().join_producer("load").unwrap();
         for position in 0..messages {
-            let message =
-                Message { position, method: Method::Ecdsa as u32, intended_ns: 1, bytes: b"message" };
+            let message = Message {
+                position,
+                method: Method::Ecdsa as u32,
+                intended_ns: 1,
+                now_ns: 1,
+                bytes: b"message",
+            };
             producer.publish(&message, WhenFull::Fail, &waiting).unwrap();
         }
         producer.ring().close(&waiting).unwrap();

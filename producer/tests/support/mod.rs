@@ -51,6 +51,7 @@ impl TestRing {
     /// Options for `content`, everything else as the command line has it by default.
     pub fn options(&self, content: Content) -> Options {
         Options {
+            placement: Default::default(),
             ring: self.path.clone(),
             source: "default".into(),
             method: "ecdsa".parse().unwrap(),

@@ -83,7 +83,7 @@ fn a_full_ring_that_nobody_empties_is_a_stall() {
         for position in 0..8 {
             publish(&mut producer, position, b"x");
         }
-        let message = Message { position: 8, method: 1, intended_ns: 0, bytes: b"x" };
+        let message = Message { position: 8, method: 1, intended_ns: 0, now_ns: 0, bytes: b"x" };
         let refused = producer.publish(&message, WhenFull::Wait, &impatient()).unwrap_err();
         assert!(refused.to_string().contains("sequence 0 has been written"), "{refused}");
     }
@@ -100,7 +100,7 @@ fn a_hint_that_leads_to_a_full_slot_beside_free_ones_is_derived_anew() {
         core.cells.hint(Hint::Head).store(9, Ordering::Relaxed);
         core.cells.hint(Hint::Tail).store(9, Ordering::Relaxed);
         forge(core, 0, Stage::Closed, Owner::NOBODY);
-        let message = Message { position: 3, method: 1, intended_ns: 0, bytes: b"x" };
+        let message = Message { position: 3, method: 1, intended_ns: 0, now_ns: 0, bytes: b"x" };
         assert_eq!(producer.publish(&message, WhenFull::Wait, &impatient()).unwrap(), 3);
     }
 }

@@ -38,7 +38,7 @@ fn a_record_comes_out_as_it_went_in() {
 fn a_message_longer_than_a_slot_never_gets_in() {
     for place in Place::all(&small()) {
         let mut producer = place.attach().join_producer("feed").unwrap();
-        let message = Message { position: 0, method: 1, intended_ns: 0, bytes: &[0; 101] };
+        let message = Message { position: 0, method: 1, intended_ns: 0, now_ns: 0, bytes: &[0; 101] };
         let refused = producer.publish(&message, WhenFull::Fail, &waiting());
         assert!(matches!(refused, Err(PublishError::TooLong { len: 101, capacity: 100 })), "{refused:?}");
         assert_eq!(place.attach().snapshot().unwrap().head, 0);
@@ -52,7 +52,7 @@ fn a_full_ring_fails_or_waits_and_loses_nothing() {
         for position in 0..8 {
             publish(&mut producer, position, b"x");
         }
-        let message = Message { position: 8, method: 1, intended_ns: 0, bytes: b"x" };
+        let message = Message { position: 8, method: 1, intended_ns: 0, now_ns: 0, bytes: b"x" };
         let full = producer.publish(&message, WhenFull::Fail, &waiting());
         assert!(matches!(full, Err(PublishError::Full)), "{full:?}");
         let (mut signer, consumer) =
@@ -93,7 +93,7 @@ fn a_close_ends_everybody_in_order() {
         publish(&mut producer, 0, b"last words");
         assert!(place.attach().close(&waiting()).unwrap());
         assert!(!place.attach().close(&waiting()).unwrap(), "closed twice");
-        let message = Message { position: 1, method: 1, intended_ns: 0, bytes: b"too late" };
+        let message = Message { position: 1, method: 1, intended_ns: 0, now_ns: 0, bytes: b"too late" };
         let late = producer.publish(&message, WhenFull::Wait, &waiting());
         assert!(matches!(late, Err(PublishError::Closed)), "{late:?}");
         assert_eq!(sign(&mut signer, 64), [0], "what came before the close is signed");
@@ -135,7 +135,8 @@ fn many_at_once_lose_double_and_mix_nothing() {
                     scope.spawn(move || {
                         for position in 0..each {
                             let bytes = format!("{name} {position}").into_bytes();
-                            let message = Message { position, method: 1, intended_ns: 1, bytes: &bytes };
+                            let message =
+                                Message { position, method: 1, intended_ns: 1, now_ns: 1, bytes: &bytes };
                             producer.publish(&message, WhenFull::Wait, waiting).unwrap();
                             producer.flush();
                         }
@@ -200,5 +201,29 @@ fn who_reads_ahead_of_what_it_frees_finds_nothing_beyond_the_ring() {
         publish(&mut producer, 8, b"y");
         sign(&mut signer, 8);
         assert_eq!(read(&consumer, 8).1, b"y");
+    }
+}
+
+/// KiB of the mappings of `path` that this process need not fault in any more.
+fn resident_kib(path: &std::path::Path) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut lines = maps.lines();
+    let mut kib = 0;
+    while lines.by_ref().any(|line| line.ends_with(path.to_str().unwrap())) {
+        let rss = lines.by_ref().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        kib += rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+    }
+    kib
+}
+
+#[test]
+fn a_prefaulted_ring_is_mapped_whole() {
+    for place in Place::all(&RingOptions { capacity: 1024, ..small() }) {
+        let ring = place.attach();
+        let Some(path) = place.file_path() else { continue };
+        let len_kib = ring.spec().total_len() as u64 / 1024;
+        assert!(resident_kib(&path) < len_kib / 2, "there is nothing left to do");
+        ring.prefault().unwrap();
+        assert_eq!(resident_kib(&path), len_kib);
     }
 }

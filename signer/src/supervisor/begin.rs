@@ -105,7 +105,7 @@ impl Supervisor<'_> {
             if matches!(seat.state, State::Ended) {
                 continue;
             }
-            match Worker::start(&work, key, &self.assignments, None) {
+            match Worker::start(number, &work, key, &self.assignments, None) {
                 Ok(worker) => seat.standby = Some(worker),
                 Err(error) => {
                     dismiss(&mut self.seats);

@@ -128,6 +128,13 @@ pub(super) struct Worker {
     pub generation: u32,
 }
 
+/// What worker `number` is told of `work`.
+fn of_worker(number: usize, work: &WorkOptions) -> WorkOptions {
+    let mut work = work.clone();
+    work.placement.cpus = work.placement.cpus.map(|cpus| cpus.nth(number));
+    work
+}
+
 /// What came of listening.
 pub(super) enum Heard {
     Words(Vec<Word>),
@@ -139,6 +146,7 @@ impl Worker {
     /// Executes this very program again, and hands it one end of a socket, with the key and `assignments` in it. One
     /// on standby gets a page of its own, any other one `page`.
     pub fn start(
+        number: usize,
         work: &WorkOptions,
         key: &Key,
         assignments: &Assignments,
@@ -146,7 +154,7 @@ impl Worker {
     ) -> io::Result<Self> {
         let own = if page.is_none() { Some(Page::new()?) } else { None };
         let (child, mut control) = kin::start("worker", |command| {
-            command.args(work.to_arguments());
+            command.args(of_worker(number, work).to_arguments());
             if let Some(page) = page.or(own.as_ref()) {
                 descriptors::hand_on(command, "--stats", page.descriptor()?);
             }

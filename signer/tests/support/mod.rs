@@ -112,7 +112,7 @@ impl Rig {
         let mut producer = self.producer();
         thread::spawn(move || {
             for (position, (method, bytes)) in (0..).zip(&messages) {
-                let message = Message { position, method: *method, intended_ns: 0, bytes };
+                let message = Message { position, method: *method, intended_ns: 0, now_ns: 0, bytes };
                 producer.publish(&message, WhenFull::Wait, &waiting()).unwrap();
                 producer.flush();
             }
