@@ -3,31 +3,27 @@
 //!
 //! A signature has the very bytes that k256 gives it alone, and no branch here depends on a secret, but for the one that k256
 //! has too: a nonce that is no nonce, which nobody has ever seen, has its record signed by k256 (`alone`). Such a nonce is
-//! carried along as 0, which the inversions skip and which shows as r = 0.
-//!
-//! What hashes have before the message is the same for each record of a key and is hashed once, when the key is expanded.
+//! carried along as 0, which the inversions skip and which shows as r = 0. What hashes have before the message is the same for
+//! each record of a key and is hashed once, when the key is expanded.
 #![cfg_attr(not(test), no_std)]
 
-#[cfg(target_arch = "wasm32")]
 mod lock;
 mod midstate;
 
-use k256::elliptic_curve::ff::{BatchInverter, PrimeField};
-use k256::elliptic_curve::ops::Reduce;
-use k256::elliptic_curve::point::AffineCoordinates;
-use k256::elliptic_curve::scalar::IsHigh;
 use k256::elliptic_curve::subtle::ConditionallySelectable;
 use k256::elliptic_curve::zeroize::Zeroize;
-use k256::elliptic_curve::{BatchNormalize, NonZeroScalar};
+use k256::elliptic_curve::{BatchNormalize, NonZeroScalar, PrimeField, ff::BatchInverter, ops::Reduce};
+use k256::elliptic_curve::{point::AffineCoordinates, scalar::IsHigh};
 use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar, Secp256k1};
-use midstate::{Hmac, START, State, after, digest};
+use midstate::{Hmac, START, State, after, digest, pair};
 use ringseal_abi::Status;
 use ringseal_abi::scheme::Records;
 
 /// The most records that share an inversion. One of 16 costs the 16th part, and the stack holds all that they share.
 pub const CHUNK: usize = 16;
 
-/// What the records of a chunk have in common: for each its nonce, later inverted, and the point that belongs to it.
+/// What the records of a chunk share: for each its nonce, then its inverse, and the point that belongs to it.
+#[derive(Default)]
 struct Chunk {
     k: [Scalar; CHUNK],
     points: [ProjectivePoint; CHUNK],
@@ -35,32 +31,19 @@ struct Chunk {
 }
 
 impl Chunk {
-    const EMPTY: Self = Self {
-        k: [Scalar::ZERO; CHUNK],
-        points: [ProjectivePoint::IDENTITY; CHUNK],
-        scratch: [Scalar::ZERO; CHUNK],
-    };
-
-    fn set(&mut self, i: usize, k: Scalar) {
-        self.k[i] = k;
-        self.points[i] = ProjectivePoint::mul_by_generator(&k);
-    }
-
-    /// The first `len` points in affine coordinates, by one inversion.
-    fn affine(&self, len: usize) -> [AffinePoint; CHUNK] {
-        let mut affine = [AffinePoint::IDENTITY; CHUNK];
-        match len {
-            0..=1 => self.normalize::<1>(&mut affine),
-            2..=4 => self.normalize::<4>(&mut affine),
-            5..=8 => self.normalize::<8>(&mut affine),
-            _ => self.normalize::<CHUNK>(&mut affine),
+    /// Calls `sign` with each chunk of `records`: its first index and its length.
+    fn each<R: Records>(records: &mut R, sign: impl Fn(&mut R, usize, usize, &mut Self)) {
+        for first in (0..records.count()).step_by(CHUNK) {
+            let len = CHUNK.min(records.count() - first);
+            sign(records, first, len, &mut Self::default());
         }
-        affine
     }
 
-    fn normalize<const N: usize>(&self, affine: &mut [AffinePoint]) {
-        if let (Some(from), Some(to)) = (self.points.first_chunk::<N>(), affine.first_chunk_mut()) {
-            *to = ProjectivePoint::batch_normalize(from);
+    /// The first `len` points in affine coordinates, by one inversion. A place that is not used costs 1/40 of one.
+    fn affine(&self, len: usize) -> [AffinePoint; CHUNK] {
+        match len {
+            1 => [self.points[0].to_affine(); CHUNK],
+            _ => ProjectivePoint::batch_normalize(&self.points),
         }
     }
 }
@@ -73,18 +56,9 @@ impl Drop for Chunk {
     }
 }
 
-/// Calls `sign` with the first index and the length of each chunk of `records`.
-fn each_chunk<R: Records>(records: &mut R, sign: impl Fn(&mut R, usize, usize)) {
-    for first in (0..records.count()).step_by(CHUNK) {
-        let len = CHUNK.min(records.count() - first);
-        sign(records, first, len);
-    }
-}
-
 /// A key for ECDSA over SHA-256, expanded.
 pub struct Ecdsa {
     d: Scalar,
-    x: [u8; 32],
     /// HMAC's two states, the inner one with all of RFC 6979's first message that is the key's alone.
     first: Hmac,
 }
@@ -93,19 +67,18 @@ impl Ecdsa {
     /// Expands `d`.
     pub fn new(d: &NonZeroScalar<Secp256k1>) -> Self {
         let mut first = Hmac::new(&[0; 32]);
-        let x: [u8; 32] = d.to_repr().into();
         let mut block = [1; 64];
         block[32] = 0;
-        block[33..].copy_from_slice(&x[..31]);
+        block[33..].copy_from_slice(&d.to_repr()[..31]);
         first.inner = after(first.inner, &block);
         block.zeroize();
-        Self { d: **d, x, first }
+        Self { d: **d, first }
     }
 
     /// The nonce of RFC 6979 for the digest that is `z`; 0 for its first candidate if that is none.
     fn nonce(&self, z: &Scalar) -> Scalar {
         let mut seed = [1; 97]; // V, 0x01, the key, the digest
-        seed[33..65].copy_from_slice(&self.x);
+        seed[33..65].copy_from_slice(&self.d.to_repr());
         seed[65..].copy_from_slice(&z.to_repr());
         let second = Hmac::new(&self.first.end(digest(self.first.inner, 2, &seed[64..])));
         let mut v = second.of(&[1; 32]);
@@ -118,14 +91,15 @@ impl Ecdsa {
         k
     }
 
-    /// Signs all `records`, with a low s; those that have no nonce at once by `alone`.
+    /// Signs all `records`, with a low s.
     pub fn sign(&self, records: &mut impl Records, alone: impl Fn(&[u8], &mut [u8]) -> Result<(), Status>) {
-        each_chunk(records, |records, first, len| {
-            let (mut chunk, mut z) = (Chunk::EMPTY, [Scalar::ZERO; CHUNK]);
+        Chunk::each(records, |records, first, len, chunk| {
+            let mut z = [Scalar::ZERO; CHUNK];
             for i in 0..len {
                 if let Some(message) = records.message(first + i) {
                     z[i] = scalar(digest(START, 0, message));
-                    chunk.set(i, self.nonce(&z[i]));
+                    chunk.k[i] = self.nonce(&z[i]);
+                    chunk.points[i] = ProjectivePoint::mul_by_generator(&chunk.k[i]);
                 }
             }
             let affine = chunk.affine(len);
@@ -137,13 +111,10 @@ impl Ecdsa {
                 let s = chunk.k[i] * t;
                 t.zeroize();
                 let s = Scalar::conditional_select(&s, &-s, s.is_high());
-                let is_none = r.is_zero() | s.is_zero();
-                records.answer(first + i, |message, signature| {
-                    if is_none.into() {
-                        return alone(message, signature);
-                    }
-                    put(signature, &r.to_repr(), &s.to_repr());
-                    Ok(())
+                let is_none: bool = (r.is_zero() | s.is_zero()).into();
+                records.answer(first + i, |message, signature| match is_none {
+                    true => alone(message, signature),
+                    false => put(signature, &r.to_repr(), &s.to_repr()),
                 });
             }
         });
@@ -153,14 +124,12 @@ impl Ecdsa {
 impl Drop for Ecdsa {
     fn drop(&mut self) {
         self.d.zeroize();
-        self.x.zeroize();
     }
 }
 
-fn put(signature: &mut [u8], r: &[u8], s: &[u8]) {
-    let (to_r, to_s) = signature.split_at_mut(32);
-    to_r.copy_from_slice(r);
-    to_s.copy_from_slice(s);
+fn put(signature: &mut [u8], r: &FieldBytes, s: &FieldBytes) -> Result<(), Status> {
+    signature.copy_from_slice(&pair((*r).into(), (*s).into()));
+    Ok(())
 }
 
 /// A key for BIP340 without auxiliary randomness, expanded.
@@ -177,43 +146,39 @@ impl Schnorr {
     /// Expands `d`, whose public key has an even y and the x coordinate `public`.
     pub fn new(d: &NonZeroScalar<Secp256k1>, public: &[u8; 32]) -> Self {
         let tagged = |tag: &[u8]| after(START, &pair(digest(START, 0, tag), digest(START, 0, tag)));
-        let mut masked = digest(tagged(b"BIP0340/aux"), 1, &[0; 32]);
-        masked.iter_mut().zip(d.to_repr()).for_each(|(to, byte)| *to ^= byte);
-        let mut block = pair(masked, *public);
+        let mut block = pair(digest(tagged(b"BIP0340/aux"), 1, &[0; 32]), *public);
+        block.iter_mut().zip(d.to_repr()).for_each(|(to, byte)| *to ^= byte);
         let nonce = after(tagged(b"BIP0340/nonce"), &block);
-        masked.zeroize();
         block.zeroize();
         Self { d: **d, public: *public, nonce, challenge: tagged(b"BIP0340/challenge") }
     }
 
-    /// Signs all `records`; those that have no nonce by `alone`.
+    /// Signs all `records`.
     pub fn sign(&self, records: &mut impl Records, alone: impl Fn(&[u8], &mut [u8]) -> Result<(), Status>) {
-        each_chunk(records, |records, first, len| {
-            let mut chunk = Chunk::EMPTY;
+        Chunk::each(records, |records, first, len, chunk| {
             for i in 0..len {
                 if let Some(message) = records.message(first + i) {
-                    chunk.set(i, scalar(digest(self.nonce, 2, message)));
+                    chunk.k[i] = scalar(digest(self.nonce, 2, message));
+                    chunk.points[i] = ProjectivePoint::mul_by_generator(&chunk.k[i]);
                 }
             }
             let affine = chunk.affine(len);
             let mut s = [Scalar::ZERO; CHUNK];
             // All challenges come before any answer, so that no message changes between its two hashes.
             for i in 0..len {
-                let k = Scalar::conditional_select(&chunk.k[i], &-chunk.k[i], affine[i].y_is_odd());
-                let state = after(self.challenge, &pair(affine[i].x().into(), self.public));
+                let (negated, state) = (-chunk.k[i], pair(affine[i].x().into(), self.public));
+                chunk.k[i].conditional_assign(&negated, affine[i].y_is_odd());
                 if let Some(message) = records.message(first + i) {
-                    let e = scalar(digest(state, 2, message));
-                    s[i] = k + e * self.d;
+                    let e = scalar(digest(after(self.challenge, &state), 2, message));
+                    s[i] = e * self.d;
+                    s[i] += chunk.k[i];
                 }
             }
             for (i, (point, s)) in affine.iter().zip(&s).enumerate().take(len) {
-                let (r, is_none) = (point.x(), chunk.k[i].is_zero() | s.is_zero());
-                records.answer(first + i, |message, signature| {
-                    if is_none.into() {
-                        return alone(message, signature);
-                    }
-                    put(signature, &r, &s.to_repr());
-                    Ok(())
+                let is_none: bool = (chunk.k[i].is_zero() | s.is_zero()).into();
+                records.answer(first + i, |message, signature| match is_none {
+                    true => alone(message, signature),
+                    false => put(signature, &point.x(), &s.to_repr()),
                 });
             }
         });
@@ -229,10 +194,4 @@ impl Drop for Schnorr {
 
 fn scalar(bytes: [u8; 32]) -> Scalar {
     Scalar::reduce(&FieldBytes::from(bytes))
-}
-
-fn pair(first: [u8; 32], second: [u8; 32]) -> [u8; 64] {
-    let mut both = [0; 64];
-    put(&mut both, &first, &second);
-    both
 }

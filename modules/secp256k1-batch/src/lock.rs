@@ -1,4 +1,5 @@
 //! The lock of k256's table: empty, for a guest has one thread.
+#![cfg(target_arch = "wasm32")]
 
 struct Lock;
 critical_section::set_impl!(Lock);

@@ -22,6 +22,14 @@ fn bytes(state: &State) -> [u8; 32] {
     bytes
 }
 
+/// Two halves of a block.
+pub fn pair(first: [u8; 32], second: [u8; 32]) -> [u8; 64] {
+    let mut both = [0; 64];
+    both[..32].copy_from_slice(&first);
+    both[32..].copy_from_slice(&second);
+    both
+}
+
 /// The hash of what `state` has taken in, `blocks` of them, and `rest` after it.
 pub fn digest(mut state: State, blocks: u64, rest: &[u8]) -> [u8; 32] {
     let (whole, tail) = rest.as_chunks();
