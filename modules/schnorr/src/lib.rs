@@ -9,9 +9,9 @@ use k256::{ProjectivePoint, Scalar};
 use ringseal_abi::Status;
 use ringseal_abi::scheme::{DIGEST_LEN, Records, SECRET_KEY_LEN, Scheme};
 
-// A signature uses 34 KiB, most of it a frame with room for the table that `warm` has built.
+// A batch uses 39 KiB, most of it a frame with room for the table that `warm` has built.
 #[cfg(target_arch = "wasm32")]
-ringseal_abi::export_extension!(Schnorr, stack_len: 40 * 1024);
+ringseal_abi::export_extension!(Schnorr, stack_len: 44 * 1024);
 
 /// An installed secret key, k256's and the one that signs; both wipe themselves when dropped.
 pub struct Schnorr {
