@@ -220,7 +220,7 @@ impl Batch {
     }
 
     /// The records as a scheme signs them.
-    pub(crate) fn to_sign<S>(&mut self) -> ToSign<'_, S> {
+    pub(crate) fn signing<S>(&mut self) -> ToSign<'_, S> {
         ToSign { batch: self, scheme: PhantomData }
     }
 
@@ -244,7 +244,7 @@ impl Batch {
     }
 }
 
-/// See [`Batch::to_sign`].
+/// See [`Batch::signing`].
 pub(crate) struct ToSign<'b, S> {
     batch: &'b mut Batch,
     scheme: PhantomData<S>,

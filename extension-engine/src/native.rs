@@ -78,7 +78,7 @@ impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
         let ticks = self.plan.ticks.saturating_mul(batch.len().max(1) as u64);
         let _watch = Watch::start(ticks, false, &self.plan.notice).map_err(EngineError::Timer)?;
         if kind == ExtensionKind::Sign {
-            sign_records(self.key.as_ref(), &mut batch.to_sign::<S>());
+            sign_records(self.key.as_ref(), &mut batch.signing::<S>());
             return Ok(());
         }
         batch.run_each(kind, |message, output, key_room| {

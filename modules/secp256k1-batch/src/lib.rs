@@ -95,10 +95,10 @@ impl Ecdsa {
     pub fn sign(&self, records: &mut impl Records, alone: impl Fn(&[u8], &mut [u8]) -> Result<(), Status>) {
         Chunk::each(records, |records, first, len, chunk| {
             let mut z = [Scalar::ZERO; CHUNK];
-            for i in 0..len {
+            for (i, z) in z.iter_mut().enumerate().take(len) {
                 if let Some(message) = records.message(first + i) {
-                    z[i] = scalar(digest(START, 0, message));
-                    chunk.k[i] = self.nonce(&z[i]);
+                    *z = scalar(digest(START, 0, message));
+                    chunk.k[i] = self.nonce(z);
                     chunk.points[i] = ProjectivePoint::mul_by_generator(&chunk.k[i]);
                 }
             }
