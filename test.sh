@@ -45,6 +45,7 @@ crash           campaign  5/90  kills:40:10000             each role killed at r
 poison          campaign  3/20  rounds:1:50                records that kill their signers fail, and no others
 pause           campaign  3/40  stops:20:1000              processes stopped for up to 30 s lose nothing and are not robbed
 sigbus          campaign  3/30  rounds:15:1000             rings cut and punched under running processes
+batch           campaign  5/20  cases:5000:1000000         signatures made in batches are those that k256 makes one by one, to the byte
 cache           campaign  5/20  files:300:10000            compiled modules that were tampered with never run; many processes share a cache
 hostile         campaign  5/40  signatures:20000:1000000   a message that changes while it is signed gives no key away
 malformed       campaign  5/60  mutants:1000:200000        official malformed and invalid modules are refused, damaged ones crash no runtime

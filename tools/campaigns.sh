@@ -30,6 +30,7 @@ step_keyscan() { campaign keyscan --rounds "$size" --runtimes "$(runtimes)"; }
 step_gallery() { campaign gallery --rounds "$size" --runtimes "$(runtimes)"; }
 # A quarter as many kills as swaps where there are few, a tenth where there are many.
 step_swap() { campaign swap --swaps "$size" --kills $((size < 500 ? size / 4 : size / 10)) --runtimes "$(runtimes)"; }
+step_batch() { campaign batch --cases "$size" --runtimes "$(runtimes)"; }
 step_poison() { campaign poison --rounds "$size"; }
 step_sigbus() { campaign sigbus --rounds "$size"; }
 step_cache() { campaign cache --files "$size"; }

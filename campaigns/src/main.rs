@@ -4,6 +4,7 @@
 //! runs is the kernel's to say, so that a failure need not come again.
 
 mod attach;
+mod batch;
 mod cache;
 mod crash;
 mod gallery;
@@ -57,6 +58,8 @@ enum Campaign {
     Crash(crash::Options),
     /// SIGSTOP of each role for up to half a minute under load
     Pause(pause::Options),
+    /// Signatures made in batches are those that k256 makes one by one
+    Batch(batch::Options),
     /// Files of compiled modules that were changed, cut, exchanged; a crowd of processes at one cache
     Cache(cache::Options),
     #[command(hide = true)]
@@ -97,6 +100,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Campaign::Steps(options) => steps::run(&options),
         Campaign::Crash(options) => crash::run(&options),
         Campaign::Pause(options) => pause::run(&options),
+        Campaign::Batch(options) => batch::run(&options),
         Campaign::Cache(options) => cache::run(&options),
         Campaign::CacheMember(options) => cache::run_member(&options),
         Campaign::Poison(options) => poison::run(&options),

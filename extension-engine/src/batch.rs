@@ -3,6 +3,9 @@
 #[cfg(any(feature = "wasmtime", feature = "wasmi", feature = "wasm3"))]
 mod block;
 
+use std::marker::PhantomData;
+
+use ringseal_abi::scheme::{Records, Scheme, sign_record};
 use ringseal_abi::{ExtensionKind, Header, Record, Status};
 use zeroize::Zeroize;
 
@@ -216,6 +219,11 @@ impl Batch {
         self.inputs.zeroize();
     }
 
+    /// The records as a scheme signs them.
+    pub(crate) fn signing<S>(&mut self) -> ToSign<'_, S> {
+        ToSign { batch: self, scheme: PhantomData }
+    }
+
     /// Calls `run` with each record's message, output (or signature) and room for a public key, and takes its answer:
     /// the length of the output, or the status.
     pub(crate) fn run_each(
@@ -233,6 +241,32 @@ impl Batch {
             record.status = answer.err().unwrap_or(Status::Ok) as i32;
             record.output_len = if verify { 0 } else { answer.unwrap_or(0) as u32 };
         }
+    }
+}
+
+/// See [`Batch::signing`].
+pub(crate) struct ToSign<'b, S> {
+    batch: &'b mut Batch,
+    scheme: PhantomData<S>,
+}
+
+impl<S: Scheme> Records for ToSign<'_, S> {
+    fn count(&self) -> usize {
+        self.batch.len()
+    }
+
+    fn message(&self, i: usize) -> Option<&[u8]> {
+        Some(self.batch.message(i))
+    }
+
+    fn answer(&mut self, i: usize, sign: impl FnOnce(&[u8], &mut [u8]) -> Result<(), Status>) {
+        let Batch { records, inputs, outputs, max_output_len, .. } = &mut *self.batch;
+        let record = &mut records[i];
+        let message = &inputs[record.message_at as usize..][..record.message_len as usize];
+        let output = &mut outputs[i * *max_output_len..][..*max_output_len];
+        let answer = sign_record::<S>(message, output, sign);
+        record.status = answer.err().unwrap_or(Status::Ok) as i32;
+        record.output_len = answer.unwrap_or(0) as u32;
     }
 }
 

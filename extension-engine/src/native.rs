@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ecdsa_module::Ecdsa;
 use null_module::Null;
 use ringseal_abi::Status;
-use ringseal_abi::scheme::{Scheme, run_record};
+use ringseal_abi::scheme::{Scheme, run_record, sign_records};
 use schnorr_module::Schnorr;
 
 use crate::deadline::{Watch, ticks_in};
@@ -77,6 +77,10 @@ impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
         }
         let ticks = self.plan.ticks.saturating_mul(batch.len().max(1) as u64);
         let _watch = Watch::start(ticks, false, &self.plan.notice).map_err(EngineError::Timer)?;
+        if kind == ExtensionKind::Sign {
+            sign_records(self.key.as_ref(), &mut batch.signing::<S>());
+            return Ok(());
+        }
         batch.run_each(kind, |message, output, key_room| {
             let public_key = key_room.get(..S::PUBLIC_KEY_LEN).unwrap_or(key_room);
             run_record(&mut self.key, kind, message, output, public_key)

@@ -1,8 +1,10 @@
-//! Walks a batch: checks every number that the host wrote before it is used, then runs the records one by one.
+//! Walks a batch: checks every number that the host wrote before it is used, then runs the records.
 //!
 //! It works on a base pointer and a length, so that the code of the guest is tested natively over a heap buffer.
 
-use crate::scheme::{Scheme, run_record};
+use core::marker::PhantomData;
+
+use crate::scheme::{Records, Scheme, run_record, sign_record, sign_records};
 use crate::{BLOCK_VERSION, ExtensionKind, Header, Record, Status};
 
 const HEADER_LEN: u64 = size_of::<Header>() as u64;
@@ -38,6 +40,13 @@ impl Span {
             _ => Self { start: self.start.min(other.start), end: self.end.max(other.end) },
         }
     }
+}
+
+/// Where a record's parts are.
+struct Ranges {
+    message: Span,
+    out: Span,
+    public_key: Span,
 }
 
 /// The memory that the host was given for its batches, and which part of it they have used since the last wipe.
@@ -99,6 +108,13 @@ impl Buffers {
         }
         let kind = ExtensionKind::from_raw(raw_kind).ok_or(Status::UnsupportedKind)?;
         let (block, stride) = self.block(arg_ptr, kind)?;
+        if kind == ExtensionKind::Sign {
+            sign_records(
+                key.as_ref(),
+                &mut ToSign::<S> { buffers: self, block, stride, scheme: PhantomData },
+            );
+            return Ok(());
+        }
         let mut at = block.start + HEADER_LEN;
         while at < block.end {
             self.run_at(key, kind, block, at);
@@ -144,12 +160,26 @@ impl Buffers {
 
     /// Runs the record at `at`, in `block`, and writes its results into it.
     fn run_at<S: Scheme>(&mut self, key: &mut Option<S>, kind: ExtensionKind, block: Span, at: u64) {
-        let place = self.at(at).cast::<Record>();
+        let record = self.record(at);
+        let public_key_len = if kind == ExtensionKind::Verify { S::PUBLIC_KEY_LEN } else { 0 };
+        let result = self.ranges(kind, block, &record, public_key_len).and_then(|ranges| {
+            let (message, out, public_key) = self.slices(ranges);
+            run_record(key, kind, message, out, public_key)
+        });
+        self.finish(kind, at, result);
+    }
+
+    /// A copy of the record at `at`, which must be in a checked block.
+    fn record(&self, at: u64) -> Record {
         // SAFETY: the record is within the block, aligned as its block and stride are, and valid whatever its bits.
-        let record = unsafe { place.read() };
-        let result = self.run_one(key, kind, block, &record);
+        unsafe { self.at(at).cast::<Record>().read() }
+    }
+
+    /// Writes what became of the record at `at`, which must be in a checked block.
+    fn finish(&mut self, kind: ExtensionKind, at: u64, result: Result<usize, Status>) {
+        let place = self.at(at).cast::<Record>();
         let status = result.err().unwrap_or(Status::Ok);
-        // SAFETY: as above.
+        // SAFETY: as in `record`.
         unsafe { (&raw mut (*place).status).write(status as i32) };
         if kind != ExtensionKind::Verify {
             // SAFETY: as above.
@@ -157,37 +187,53 @@ impl Buffers {
         }
     }
 
-    fn run_one<S: Scheme>(
-        &mut self,
-        key: &mut Option<S>,
+    /// The checked ranges of `record`: its message, its output, and its public key of `public_key_len` bytes.
+    fn ranges(
+        &self,
         kind: ExtensionKind,
         block: Span,
         record: &Record,
-    ) -> Result<usize, Status> {
+        public_key_len: usize,
+    ) -> Result<Ranges, Status> {
         let verify = kind == ExtensionKind::Verify;
         if verify && record.out_len > record.out_cap {
             return Err(Status::BadArgument);
         }
-        let message = self.claim(record.msg_ptr, record.msg_len.into())?;
-        let out = self.claim(record.out_ptr, if verify { record.out_len } else { record.out_cap }.into())?;
-        let public_key = self.claim(record.pubkey_ptr, if verify { S::PUBLIC_KEY_LEN as u64 } else { 0 })?;
-        if [block, message, public_key].iter().any(|span| out.overlaps(*span)) {
+        let ranges = Ranges {
+            message: self.span(record.msg_ptr, record.msg_len.into())?,
+            out: self.span(record.out_ptr, if verify { record.out_len } else { record.out_cap }.into())?,
+            public_key: self.span(record.pubkey_ptr, public_key_len as u64)?,
+        };
+        if [block, ranges.message, ranges.public_key].iter().any(|span| ranges.out.overlaps(*span)) {
             return Err(Status::BadArgument);
         }
+        Ok(ranges)
+    }
+
+    /// What is at `ranges`, which the next wipe zeroes: message, output, public key.
+    fn slices(&mut self, ranges: Ranges) -> (&[u8], &mut [u8], &[u8]) {
+        let Ranges { message, out, public_key } = ranges;
+        self.used = self.used.hull(message).hull(out).hull(public_key);
         // SAFETY: the three spans are within `all`; nothing else is read or written while the slices live, and the
         // one that is written overlaps neither of the others.
-        let (message, out, public_key) = unsafe {
+        unsafe {
             (
                 core::slice::from_raw_parts(self.at(message.start), message.len()),
                 core::slice::from_raw_parts_mut(self.at(out.start), out.len()),
                 core::slice::from_raw_parts(self.at(public_key.start), public_key.len()),
             )
-        };
-        run_record(key, kind, message, out, public_key)
+        }
     }
 
-    /// The range of `len` bytes at `ptr`, from now on one that the next wipe zeroes. An empty one may point anywhere.
+    /// The range of `len` bytes at `ptr`, from now on one that the next wipe zeroes.
     fn claim(&mut self, ptr: u32, len: u64) -> Result<Span, Status> {
+        let span = self.span(ptr, len)?;
+        self.used = self.used.hull(span);
+        Ok(span)
+    }
+
+    /// The range of `len` bytes at `ptr`. An empty one may point anywhere.
+    fn span(&self, ptr: u32, len: u64) -> Result<Span, Status> {
         if len == 0 {
             return Ok(Span { end: self.all.start, ..self.all });
         }
@@ -196,12 +242,50 @@ impl Buffers {
         if !self.all.contains(span) {
             return Err(Status::BadArgument);
         }
-        self.used = self.used.hull(span);
         Ok(span)
     }
 
     /// Where `address`, which must lie in or at the end of `all`, is.
     fn at(&self, address: u64) -> *mut u8 {
         self.base.wrapping_add((address - self.all.start) as usize)
+    }
+}
+
+/// The records of a checked block, to be signed.
+struct ToSign<'b, S> {
+    buffers: &'b mut Buffers,
+    block: Span,
+    stride: u64,
+    scheme: PhantomData<S>,
+}
+
+impl<S> ToSign<'_, S> {
+    fn at(&self, i: usize) -> u64 {
+        self.block.start + HEADER_LEN + i as u64 * self.stride
+    }
+
+    fn ranges(&self, i: usize) -> Result<Ranges, Status> {
+        // It is read again each time: no answer overlaps the block.
+        self.buffers.ranges(ExtensionKind::Sign, self.block, &self.buffers.record(self.at(i)), 0)
+    }
+}
+
+impl<S: Scheme> Records for ToSign<'_, S> {
+    fn count(&self) -> usize {
+        (self.block.len() as u64 - HEADER_LEN).checked_div(self.stride).unwrap_or(0) as usize
+    }
+
+    fn message(&self, i: usize) -> Option<&[u8]> {
+        let message = self.ranges(i).ok()?.message;
+        // SAFETY: the span is within `all`, and nobody writes there while `self` is borrowed.
+        Some(unsafe { core::slice::from_raw_parts(self.buffers.at(message.start), message.len()) })
+    }
+
+    fn answer(&mut self, i: usize, sign: impl FnOnce(&[u8], &mut [u8]) -> Result<(), Status>) {
+        let result = self.ranges(i).and_then(|ranges| {
+            let (message, out, _) = self.buffers.slices(ranges);
+            sign_record::<S>(message, out, sign)
+        });
+        self.buffers.finish(ExtensionKind::Sign, self.at(i), result);
     }
 }
