@@ -33,10 +33,21 @@ pub fn percentile(sorted: &[u64], share: f64) -> u64 {
     sorted.get(rank.max(1) - 1).copied().unwrap_or_default()
 }
 
-/// The percentiles that latencies are told by: the 50th, the 99th and the 99.9th.
-pub fn latencies(values: &mut [u64]) -> [u64; 3] {
+/// The median of values that were read from a clock with few steps: where in the step that most of them share it must be.
+pub fn median_between_steps(sorted: &[u64]) -> f64 {
+    let middle = percentile(sorted, 0.5);
+    let (below, same) = (sorted.partition_point(|v| *v < middle), sorted.partition_point(|v| *v <= middle));
+    let lower = below.checked_sub(1).map(|i| sorted[i]);
+    let (lower, upper) = (lower, sorted.get(same).copied());
+    let step = [lower.map(|l| middle - l), upper.map(|u| u - middle)].into_iter().flatten().min().unwrap_or(0);
+    let share = (sorted.len() as f64 / 2.0 - below as f64) / (same - below).max(1) as f64;
+    middle as f64 + (share - 0.5) * step as f64
+}
+
+/// The percentiles that latencies are told by: the 50th (between the clock's steps), the 99th and the 99.9th.
+pub fn latencies(values: &mut [u64]) -> [f64; 3] {
     values.sort_unstable();
-    [0.5, 0.99, 0.999].map(|share| percentile(values, share))
+    [median_between_steps(values), percentile(values, 0.99) as f64, percentile(values, 0.999) as f64]
 }
 
 #[cfg(test)]
@@ -48,6 +59,14 @@ mod tests {
         let values: Vec<u64> = (1..=1000).collect();
         assert_eq!([0.0, 0.5, 0.99, 0.999, 1.0].map(|p| percentile(&values, p)), [1, 500, 990, 999, 1000]);
         assert_eq!((percentile(&[], 0.5), percentile(&[7], 0.999)), (0, 7));
+    }
+
+    #[test]
+    fn a_median_lies_between_the_steps_of_the_clock() {
+        // Times that are spread evenly from 95 to 115, read from a clock that moves every 10.
+        let values: Vec<u64> = (0..1000).map(|i| (95 + i * 20 / 1000 + 5) / 10 * 10).collect();
+        assert!((median_between_steps(&values) - 105.0).abs() < 0.5);
+        assert_eq!((median_between_steps(&[]), median_between_steps(&[7; 5])), (0.0, 7.0));
     }
 
     #[test]

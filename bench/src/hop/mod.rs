@@ -63,7 +63,7 @@ impl Contender for Hop {
         }
         self.drive.one_by_one(self.job.count, self.gap_ticks)?;
         let received: Received = self.peer.hear()?;
-        let ns = received.ticks.map(|ticks| self.rate.ns_of(ticks));
+        let ns = received.ticks.map(|ticks| ticks * self.rate.ns);
         Ok(["p50", "p99", "p99.9"].into_iter().zip(ns).collect())
     }
 }
