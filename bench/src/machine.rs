@@ -107,9 +107,9 @@ fn output(command: &mut Command) -> String {
     output.unwrap_or_default()
 }
 
-/// The version in the lock file.
+/// The newest version in the lock file.
 fn locked(name: &str) -> Option<String> {
-    let (_, rest) = LOCK.split_once(&format!("\nname = \"{name}\"\nversion = \""))?;
+    let (_, rest) = LOCK.rsplit_once(&format!("\nname = \"{name}\"\nversion = \""))?;
     Some(rest.split('"').next()?.to_owned())
 }
 

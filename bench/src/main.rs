@@ -9,7 +9,7 @@ fn main() -> ringseal_bench::Result<()> {
         _ => {
             let plan = ringseal_bench::Plan { rounds: 7, is_short: a.get(1) == Some(&"short") };
             let cores = ringseal_bench::clock::cores()?;
-            let g = if a.get(2) == Some(&"hop") { ringseal_bench::hop::run(&plan, &cores)? } else { ringseal_bench::sign::run(&plan, a.get(3).map(Path::new))? };
+            let g = if a.get(2) == Some(&"scale") { ringseal_bench::scale::run(&plan, &ringseal_bench::pipeline::Programs::at(Path::new(a[3]))?, &cores, 100_000)? } else if a.get(2) == Some(&"hop") { ringseal_bench::hop::run(&plan, &cores)? } else { ringseal_bench::sign::run(&plan, a.get(3).map(Path::new))? };
             let r = ringseal_bench::report::Report { format: 1, machine: ringseal_bench::machine::Machine::here(Path::new("."), &cores, ""), is_short: plan.is_short, groups: vec![g] };
             println!("{}", r.to_markdown());
             Ok(())
