@@ -11,7 +11,18 @@ const LOCK: &str = include_str!("../Cargo.lock");
 
 /// Crates whose versions a report gives.
 const CRATES: [&str; 12] = [
-    "iceoryx2", "k256", "redis", "rustix", "secp256k1", "sha2", "tokio", "tonic", "wasm3", "wasmi", "wasmtime", "criterion",
+    "iceoryx2",
+    "k256",
+    "redis",
+    "rustix",
+    "secp256k1",
+    "sha2",
+    "tokio",
+    "tonic",
+    "wasm3",
+    "wasmi",
+    "wasmtime",
+    "criterion",
 ];
 
 /// Where and with what a run was made.
@@ -44,8 +55,13 @@ pub struct Machine {
 impl Machine {
     /// This one, with the repository at `root`.
     pub fn here(root: &Path, cores: &[usize], build: &str) -> Self {
-        let commit = output(Command::new("git").arg("-C").arg(root).args(["rev-parse", "--short=12", "HEAD"]));
-        let dirty = output(Command::new("git").arg("-C").arg(root).args(["status", "--porcelain", "--untracked-files=no"]));
+        let commit =
+            output(Command::new("git").arg("-C").arg(root).args(["rev-parse", "--short=12", "HEAD"]));
+        let dirty = output(Command::new("git").arg("-C").arg(root).args([
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+        ]));
         let changed = if dirty.is_empty() { "" } else { ", with changes" };
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu_field = |name: &str| {
@@ -53,7 +69,8 @@ impl Machine {
             line.and_then(|line| line.split_once(':')).map_or("?", |(_, value)| value.trim()).to_owned()
         };
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default();
+        let kib =
+            memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default();
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let (family, model) = (cpu_field("cpu family"), cpu_field("model"));
         let redis = output(Command::new("redis-server").arg("--version"));
@@ -66,7 +83,11 @@ impl Machine {
             rustc: output(Command::new("rustc").arg("--version")),
             commit: format!("{commit}{changed}"),
             crates: CRATES.iter().filter_map(|name| Some(((*name).to_owned(), locked(name)?))).collect(),
-            programs: [("redis-server".to_owned(), redis.split_whitespace().nth(2).unwrap_or("none").to_owned())].into(),
+            programs: [(
+                "redis-server".to_owned(),
+                redis.split_whitespace().nth(2).unwrap_or("none").to_owned(),
+            )]
+            .into(),
             arguments: std::env::args().skip(1).collect(),
             build: build.to_owned(),
         }
@@ -93,7 +114,11 @@ impl Machine {
     pub fn slug(&self) -> String {
         let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
         let name: String = self.cpu.split(" (").next().unwrap_or_default().chars().map(word).collect();
-        format!("{}-{}c", name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-"), self.cores.len())
+        format!(
+            "{}-{}c",
+            name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-"),
+            self.cores.len()
+        )
     }
 
     /// The day, fit for a file's name.

@@ -108,5 +108,7 @@ pub fn alternate(
 /// Whether somebody has less than so many samples in every class.
 fn lacks_rounds(rows: &[Row], rounds: usize) -> bool {
     let in_class = |row: &Row, class| row.samples.iter().filter(|sample| sample.class == class).count();
-    ![Class::Near, Class::Far, Class::Any].iter().any(|class| rows.iter().all(|row| in_class(row, *class) >= rounds))
+    ![Class::Near, Class::Far, Class::Any]
+        .iter()
+        .any(|class| rows.iter().all(|row| in_class(row, *class) >= rounds))
 }

@@ -112,7 +112,8 @@ impl Programs {
     /// Whether the signer has that runtime.
     pub fn has_runtime(&self, runtime: &str) -> Result<bool> {
         let mut signer = self.quiet("signer");
-        let status = signer.args(["--ring", "/nowhere/ring", "--key", "/nowhere", "--runtime", runtime]).status()?;
+        let status =
+            signer.args(["--ring", "/nowhere/ring", "--key", "/nowhere", "--runtime", runtime]).status()?;
         // Environment, for there is no such ring; bad arguments, if it hasn't.
         Ok(status.code() == Some(3))
     }
@@ -120,7 +121,8 @@ impl Programs {
     /// Runs the three roles. An error if a record is lost, or one is not as it should be.
     pub fn run(&self, setup: &Setup) -> Result<Ran> {
         let folder = work_folder()?;
-        let (ring, key, out) = (folder.path().join("ring"), folder.path().join("key"), folder.path().join("out"));
+        let (ring, key, out) =
+            (folder.path().join("ring"), folder.path().join("key"), folder.path().join("out"));
         fs::write(&key, SECRET.map(|byte| format!("{byte:02x}")).concat())?;
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
         let len = if let Content::Generated(len) = setup.content { len } else { 64 };
@@ -205,7 +207,9 @@ fn read_summary(out: &Path, setup: &Setup) -> Result<Ran> {
     let good = if verifies { summary.counts.verified } else { summary.counts.unchecked };
     if (summary.counts.records, good) != (setup.messages, setup.messages) {
         let records = summary.counts.records;
-        return Err(format!("of {} messages {records} came, and {good} as they should", setup.messages).into());
+        return Err(
+            format!("of {} messages {records} came, and {good} as they should", setup.messages).into()
+        );
     }
     let mut signatures = Vec::new();
     if verifies {

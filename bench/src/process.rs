@@ -97,7 +97,10 @@ pub struct Peer {
 impl Peer {
     /// Starts it with `arguments`.
     pub fn start(arguments: &[&str]) -> Result<Self> {
-        Self::start_command(&arguments.join(" "), Command::new(std::env::current_exe()?).arg("role").args(arguments))
+        Self::start_command(
+            &arguments.join(" "),
+            Command::new(std::env::current_exe()?).arg("role").args(arguments),
+        )
     }
 
     /// Starts `command`, which is told and answers in the same way.

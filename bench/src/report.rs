@@ -93,7 +93,9 @@ impl Table {
                     let values = samples.iter().filter_map(|sample| sample.values.get(metric.name).copied());
                     outcome.values.extend(Spread::of(values).map(|spread| (metric.name, spread)));
                     for reference in &case.references {
-                        let Some(other) = rows.iter().find(|row| row.contender == *reference) else { continue };
+                        let Some(other) = rows.iter().find(|row| row.contender == *reference) else {
+                            continue;
+                        };
                         let ratios = samples.iter().filter_map(|sample| ratio(sample, other, metric.name));
                         let entry = outcome.ratios.entry(reference.clone()).or_default();
                         entry.extend(Spread::of(ratios).map(|spread| (metric.name, spread)));
@@ -124,23 +126,38 @@ impl Table {
             if class != Class::Any {
                 let _ = writeln!(text, "Cores {}:\n", class.name());
             }
-            let metrics: Vec<&Metric> =
-                self.case.metrics.iter().filter(|m| outcomes.iter().any(|o| o.values.contains_key(m.name))).collect();
+            let metrics: Vec<&Metric> = self
+                .case
+                .metrics
+                .iter()
+                .filter(|m| outcomes.iter().any(|o| o.values.contains_key(m.name)))
+                .collect();
             let pairs: Vec<(&str, &Metric)> = metrics
                 .iter()
                 .filter(|metric| metric.has_ratio)
                 .flat_map(|metric| self.case.references.iter().map(move |r| (r.as_str(), *metric)))
-                .filter(|(r, m)| outcomes.iter().any(|o| o.ratios.get(*r).is_some_and(|r| r.contains_key(m.name))))
+                .filter(|(r, m)| {
+                    outcomes.iter().any(|o| o.ratios.get(*r).is_some_and(|r| r.contains_key(m.name)))
+                })
                 .collect();
             let mut head = vec!["".to_owned()];
-            head.extend(metrics.iter().map(|m| if m.unit.is_empty() { m.name.into() } else { format!("{}, {}", m.name, m.unit) }));
+            head.extend(
+                metrics.iter().map(|m| {
+                    if m.unit.is_empty() { m.name.into() } else { format!("{}, {}", m.name, m.unit) }
+                }),
+            );
             head.extend(pairs.iter().map(|(reference, metric)| format!("{} ÷ {reference}", metric.name)));
             head.push("rounds".into());
             let _ = writeln!(text, "| {} |\n|---{}|", head.join(" | "), "|---:".repeat(head.len() - 1));
             for outcome in outcomes {
                 let mut cells = vec![outcome.contender.clone()];
-                cells.extend(metrics.iter().map(|m| outcome.values.get(m.name).map_or("–".into(), |s| cell(s, figure))));
-                let of = |(reference, metric): &(&str, &Metric)| outcome.ratios.get(*reference)?.get(metric.name);
+                cells.extend(
+                    metrics
+                        .iter()
+                        .map(|m| outcome.values.get(m.name).map_or("–".into(), |s| cell(s, figure))),
+                );
+                let of =
+                    |(reference, metric): &(&str, &Metric)| outcome.ratios.get(*reference)?.get(metric.name);
                 cells.extend(pairs.iter().map(|pair| match of(pair) {
                     _ if outcome.contender == pair.0 => "1".into(),
                     Some(spread) => format!("**{:.2}** ({:.2}–{:.2})", spread.median, spread.min, spread.max),
@@ -179,7 +196,8 @@ fn figure(value: f64) -> String {
         _ => 4,
     };
     let text = format!("{value:.digits$}");
-    let (whole, rest) = text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, rest) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
     let mut grouped = String::new();
     for (i, digit) in whole.chars().enumerate() {
         if i > 0 && (whole.len() - i).is_multiple_of(3) && digit.is_ascii_digit() && !grouped.ends_with('-') {
@@ -232,9 +250,14 @@ mod tests {
     #[test]
     fn ratios_stay_within_a_class_and_a_round() {
         let sample = |round, class, value| Sample { round, class, values: Values::from([("p50", value)]) };
-        let floor = vec![sample(0, Class::Near, 100.0), sample(1, Class::Far, 400.0), sample(2, Class::Near, 50.0)];
-        let ours = vec![sample(0, Class::Near, 200.0), sample(1, Class::Far, 480.0), sample(2, Class::Near, 150.0)];
-        let rows = vec![Row { contender: "floor".into(), samples: floor }, Row { contender: "ours".into(), samples: ours }];
+        let floor =
+            vec![sample(0, Class::Near, 100.0), sample(1, Class::Far, 400.0), sample(2, Class::Near, 50.0)];
+        let ours =
+            vec![sample(0, Class::Near, 200.0), sample(1, Class::Far, 480.0), sample(2, Class::Near, 150.0)];
+        let rows = vec![
+            Row { contender: "floor".into(), samples: floor },
+            Row { contender: "ours".into(), samples: ours },
+        ];
         let case = Case {
             title: String::new(),
             metrics: vec![Metric::compared("p50", "ns")],

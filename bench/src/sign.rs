@@ -37,7 +37,8 @@ impl Length {
     }
 
     fn values(&mut self, took: Duration) -> Values {
-        let values = Values::from([("time", took.as_nanos() as f64 / 1000.0 / (self.batches * self.records) as f64)]);
+        let values =
+            Values::from([("time", took.as_nanos() as f64 / 1000.0 / (self.batches * self.records) as f64)]);
         let each = took.as_secs_f64() / self.batches as f64;
         self.batches = ((self.wanted.as_secs_f64() / each.max(1e-9)) as usize).max(1);
         values
@@ -198,7 +199,8 @@ pub fn run(plan: &Plan, soft: Option<&Path>) -> Result<Group> {
             for records in [1, 64] {
                 let contenders = contenders(plan, scheme, verifies, records, &known, soft, &mut group.notes)?;
                 let what = if verifies { "verify" } else { "sign" };
-                let how = if records == 1 { "one at a time".into() } else { format!("in batches of {records}") };
+                let how =
+                    if records == 1 { "one at a time".into() } else { format!("in batches of {records}") };
                 let references = [NATIVE, SOFT, LIBRARY].map(str::to_owned).to_vec();
                 let case = Case {
                     title: format!("{scheme}, {what}, {how}"),
@@ -224,7 +226,8 @@ fn contenders<'a>(
 ) -> Result<Vec<Box<dyn Contender + 'a>>> {
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
     let given = if verifies { known.to_vec() } else { Vec::new() };
-    let signatures: Vec<[u8; 64]> = known.iter().map(|s| s.as_slice().try_into()).collect::<std::result::Result<_, _>>()?;
+    let signatures: Vec<[u8; 64]> =
+        known.iter().map(|s| s.as_slice().try_into()).collect::<std::result::Result<_, _>>()?;
     let (k256, secp256k1) = (K256::new()?, Secp256k1::new()?);
     let expected = signatures.clone();
     contenders.push(Box::new(Library {
@@ -274,7 +277,9 @@ fn contenders<'a>(
         }
         if notes.len() == 1 {
             let ours = bench_signing::sha256_ns();
-            notes.push(format!("SHA-256 of a message takes {ours:.0} ns as shipped, {sha256_ns:.0} ns with software SHA."));
+            notes.push(format!(
+                "SHA-256 of a message takes {ours:.0} ns as shipped, {sha256_ns:.0} ns with software SHA."
+            ));
         }
         contenders.push(Box::new(Soft { peer, length: Length::new(plan, records) }));
     }

@@ -39,7 +39,8 @@ pub fn median_between_steps(sorted: &[u64]) -> f64 {
     let (below, same) = (sorted.partition_point(|v| *v < middle), sorted.partition_point(|v| *v <= middle));
     let lower = below.checked_sub(1).map(|i| sorted[i]);
     let (lower, upper) = (lower, sorted.get(same).copied());
-    let step = [lower.map(|l| middle - l), upper.map(|u| u - middle)].into_iter().flatten().min().unwrap_or(0);
+    let step =
+        [lower.map(|l| middle - l), upper.map(|u| u - middle)].into_iter().flatten().min().unwrap_or(0);
     let share = (sorted.len() as f64 / 2.0 - below as f64) / (same - below).max(1) as f64;
     middle as f64 + (share - 0.5) * step as f64
 }

@@ -63,7 +63,11 @@ impl Floor {
     #[inline]
     pub fn next(&mut self, into: &mut [u8]) -> Result<()> {
         let attempt = || self.is_there().then_some(());
-        if self.yields { poll_then_yield(attempt)? } else { poll(attempt)? };
+        if self.yields {
+            poll_then_yield(attempt)?
+        } else {
+            poll(attempt)?
+        };
         self.read(into);
         Ok(())
     }

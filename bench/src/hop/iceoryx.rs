@@ -44,7 +44,8 @@ impl<const LEN: usize> Service<LEN> {
         set_log_level(LogLevel::Fatal);
         let mut config = Config::default();
         config.global.prefix = FileName::new(prefix(folder).as_bytes()).map_err(|e| format!("{e:?}"))?;
-        let root = iceoryx2::prelude::Path::new(folder.as_os_str().as_encoded_bytes()).map_err(|e| format!("{e:?}"))?;
+        let root = iceoryx2::prelude::Path::new(folder.as_os_str().as_encoded_bytes())
+            .map_err(|e| format!("{e:?}"))?;
         config.global.set_root_path(&root);
         let node = NodeBuilder::new().config(&config).create::<ipc::Service>()?;
         let factory = node

@@ -89,7 +89,8 @@ impl Kind {
                 Ok((sender, self.receiver(folder, len, core, None)?))
             }
             Self::Socket(polls) => {
-                let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+                let (ours, theirs) =
+                    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
                 let peer = self.receiver(folder, len, core, Some(&theirs))?;
                 Ok((Driver::boxed(Stream::over(ours, polls)?, folder, len)?, peer))
             }
@@ -120,7 +121,13 @@ impl Kind {
     }
 
     /// The receiver's process: `FOLDER INDEX LEN CORE [DESCRIPTOR]`.
-    pub fn receive(folder: &Path, index: usize, len: usize, core: usize, descriptor: Option<i32>) -> Result<()> {
+    pub fn receive(
+        folder: &Path,
+        index: usize,
+        len: usize,
+        core: usize,
+        descriptor: Option<i32>,
+    ) -> Result<()> {
         crate::clock::pin(core)?;
         let kind = *Self::ALL.get(index).ok_or("no such kind")?;
         let descriptor = || descriptor.ok_or("a stream's end is missing");
@@ -129,7 +136,9 @@ impl Kind {
             Self::Ringseal(strategy, frees) => serve(Claimer::join(folder, strategy, frees)?, folder, len),
             Self::Iceoryx if len == 64 => serve(Subscribing::<64>::open(folder)?, folder, len),
             Self::Iceoryx => serve(Subscribing::<256>::open(folder)?, folder, len),
-            Self::Socket(polls) | Self::Pipe(polls) => serve(Stream::inherited(descriptor()?, polls)?, folder, len),
+            Self::Socket(polls) | Self::Pipe(polls) => {
+                serve(Stream::inherited(descriptor()?, polls)?, folder, len)
+            }
         }
     }
 }

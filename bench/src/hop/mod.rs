@@ -110,7 +110,12 @@ fn on_two_cores(plan: &Plan, first: usize, second: usize, group: &mut Group) -> 
             references: references.clone(),
             notes: vec!["From before it is published to having it in private memory; the next one is sent when it was received, 1 µs later, or 50 µs where the receiver sleeps. `floor` is a record of two lines (64 bytes), or three, without claims. iceoryx2's sample is loaned ahead.".into()],
         };
-        group.tables.push(alternate(case, Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?, plan, Some(&probe))?);
+        group.tables.push(alternate(
+            case,
+            Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?,
+            plan,
+            Some(&probe),
+        )?);
     }
     let contender = |kind: Kind| {
         let batches = match kind {
@@ -126,7 +131,12 @@ fn on_two_cores(plan: &Plan, first: usize, second: usize, group: &mut Group) -> 
         references,
         notes: vec!["From the first one's publishing to having the last one in private memory; up to 1,024 under way. Ringseal's includes answering each and freeing its slot; iceoryx2's the loans.".into()],
     };
-    group.tables.push(alternate(case, Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?, plan, Some(&probe))?);
+    group.tables.push(alternate(
+        case,
+        Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?,
+        plan,
+        Some(&probe),
+    )?);
     group.tables.push(two_hops::measure(plan, &probe, first, second)?);
     Ok(())
 }

@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use shmem_layout::{
-    Answer, Claim, Consumer, Message, Producer, PublishError, RingOptions, RingPath, Signer, WaitStrategy, Waiting,
-    WhenFull, attach, create, now_ns,
+    Answer, Claim, Consumer, Message, Producer, PublishError, RingOptions, RingPath, Signer, WaitStrategy,
+    Waiting, WhenFull, attach, create, now_ns,
 };
 
 use crate::Result;
@@ -16,7 +16,8 @@ use crate::hop::transport::{BATCH, CAPACITY, Receiver, Sender};
 
 /// Makes the ring of a contender in `folder`.
 pub fn make_ring(folder: &Path, len: usize) -> Result<()> {
-    let options = RingOptions { capacity: CAPACITY as u32, message_capacity: len as u32, ..RingOptions::default() };
+    let options =
+        RingOptions { capacity: CAPACITY as u32, message_capacity: len as u32, ..RingOptions::default() };
     create(&ring_in(folder), &options)?;
     Ok(())
 }
@@ -119,13 +120,13 @@ impl Claimer {
         Ok(Self { signer, freer, waiting, claims: Vec::with_capacity(BATCH), answered: 0 })
     }
 
-    /// Answers all that is claimed with `signature`.
-    pub fn answer(&mut self, signature: &[u8]) {
+    /// Answers all that is claimed, each with what is its `signature` by its place in the batch.
+    pub fn answer<'a>(&mut self, signature: impl Fn(usize) -> &'a [u8]) {
         let now = now_ns();
-        for claim in self.claims.drain(..) {
+        for (i, claim) in self.claims.drain(..).enumerate() {
             let answer = Answer {
                 status: 0,
-                signature,
+                signature: signature(i),
                 claimed_ns: now,
                 signed_ns: now,
                 module_id: 0,
@@ -153,7 +154,7 @@ impl Receiver for Claimer {
     }
 
     fn settle(&mut self) -> Result<()> {
-        self.answer(&[]);
+        self.answer(|_| &[]);
         self.freer.as_mut().map_or(Ok(()), |freer| freer.free_up_to(self.answered))
     }
 }

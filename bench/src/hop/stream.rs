@@ -48,8 +48,6 @@ impl Stream {
     }
 }
 
-
-
 impl Sender for Stream {
     #[inline]
     fn send(&mut self, message: &[u8]) -> Result<()> {

@@ -99,7 +99,11 @@ impl Contender for TwoHops {
 pub fn measure(plan: &Plan, probe: &Probe, first: usize, second: usize) -> Result<Table> {
     let case = Case {
         title: "Two hops, three processes on two cores, 10,000 records/s".into(),
-        metrics: vec![Metric::compared("p50", "µs"), Metric::compared("p99", "µs"), Metric::shown("p99.9", "µs")],
+        metrics: vec![
+            Metric::compared("p50", "µs"),
+            Metric::compared("p99", "µs"),
+            Metric::shown("p99.9", "µs"),
+        ],
         references: vec!["bare rings".into()],
         notes: vec![format!(
             "Producer and consumer on core {first}, a signer that copies {SIGNATURE_LEN} bytes on core {second}; all spin and then yield. From publishing to having message and signature in private memory. `bare rings` are two of `floor`."
@@ -140,7 +144,7 @@ fn ringseal_signer(folder: &Path) -> Result<()> {
         let mut done = 0;
         while done < count {
             done += claimer.receive(LEN, &mut messages)? as u64;
-            claimer.answer(&messages[..SIGNATURE_LEN]);
+            claimer.answer(|i| &messages[i * LEN..][..SIGNATURE_LEN]);
         }
         say(&"done")?;
     }
