@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ringseal_bench::machine::Machine;
 use ringseal_bench::pipeline::Programs;
 use ringseal_bench::report::{Group, Report};
-use ringseal_bench::{Plan, Result, clock, criterion_figures, hop, scale, service, sign};
+use ringseal_bench::{Plan, Result, clock, criterion_figures, hop, process, scale, service, sign};
 
 #[derive(Parser)]
 #[command(about = "Measures Ringseal side by side with its peers; see bench/README.md")]
@@ -104,6 +104,7 @@ fn be(role: Role) -> Result<()> {
 
 /// Whether every group could be measured.
 fn run(arguments: &Run) -> Result<bool> {
+    process::remove_leftovers();
     let cores = clock::cores()?;
     let rounds = if arguments.short { 1 } else { arguments.rounds };
     let plan = Plan { rounds, is_short: arguments.short };

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -170,10 +172,47 @@ pub fn own_cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Where folders in memory are made.
+const MEMORY: &str = "/dev/shm";
+
+/// What the names of a run's folders begin with; then comes its process id.
+const PREFIX: &str = "ringseal-bench-";
+
 /// A private folder in memory, gone when this is dropped.
 pub fn work_folder() -> Result<tempfile::TempDir> {
-    let place = std::path::Path::new("/dev/shm");
+    let place = Path::new(MEMORY);
     let place = if place.is_dir() { place.to_owned() } else { std::env::temp_dir() };
     let private = std::fs::Permissions::from_mode(0o700);
-    Ok(tempfile::Builder::new().prefix("ringseal-bench-").permissions(private).tempdir_in(place)?)
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    Ok(tempfile::Builder::new().prefix(&prefix).permissions(private).tempdir_in(place)?)
+}
+
+/// Removes what runs that were killed have left in memory: folders, and what iceoryx2 names after them.
+pub fn remove_leftovers() {
+    for entry in std::fs::read_dir(MEMORY).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((_, rest)) = name.split_once(PREFIX) else { continue };
+        let pid = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let path = entry.path();
+            let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        }
+    }
+}
+
+/// Ends this process unless it is dropped in time: for what could wait for a dead peer without end.
+pub struct Watchdog(#[allow(dead_code, reason = "dropped, and nothing else")] SyncSender<()>);
+
+impl Watchdog {
+    /// Barks after `limit`.
+    pub fn new(name: String, limit: Duration) -> Result<Self> {
+        let (alive, dropped) = sync_channel(0);
+        std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+            if dropped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("ringseal-bench: {name} has taken more than {limit:?}");
+                std::process::exit(1);
+            }
+        })?;
+        Ok(Self(alive))
+    }
 }

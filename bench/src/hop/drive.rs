@@ -148,16 +148,21 @@ pub fn serve<R: Receiver>(mut receiver: R, folder: &Path, len: usize) -> Result<
         let job: Job = serde_json::from_str(&line)?;
         let mut ticks = Vec::with_capacity(if job.is_sustained { 0 } else { job.count as usize });
         let last = sequence + job.count;
+        // Of the sequences that have come: the sum tells whether each has come once.
+        let mut sum = 0_u64;
         say(&"go")?;
         while sequence < last {
+            let first = sequence;
             if job.is_sustained {
                 let count = receiver.receive(len, &mut buffer)?;
-                for message in buffer.chunks_exact(len).take(count) {
-                    if !is_marked(message, sequence) {
-                        return Err(format!("record {sequence} has arrived wrong").into());
+                for (i, message) in buffer.chunks_exact(len).take(count).enumerate() {
+                    let expected = receiver.sequence_of(i).unwrap_or(first + i as u64);
+                    if !is_marked(message, expected) {
+                        return Err(format!("record {expected} has arrived wrong").into());
                     }
-                    sequence += 1;
+                    sum = sum.wrapping_add(expected);
                 }
+                sequence += count as u64;
             } else {
                 receiver.receive(len, &mut buffer[..len])?;
                 let now = ticks_after();
@@ -165,8 +170,11 @@ pub fn serve<R: Receiver>(mut receiver: R, folder: &Path, len: usize) -> Result<
                 check(&buffer[..len], sequence)?;
                 sequence += 1;
             }
-            receiver.settle()?;
-            acks.set(sequence);
+            acks.set(receiver.settle()?.unwrap_or(sequence));
+        }
+        let expected = (last - job.count..last).fold(0, u64::wrapping_add);
+        if job.is_sustained && sum != expected {
+            return Err("a record has come twice, and another not at all".into());
         }
         say(&Received { ticks: latencies(&mut ticks), ended: ticks_before() })?;
     }

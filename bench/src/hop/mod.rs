@@ -20,7 +20,7 @@ use crate::hop::drive::{Drive, Job, Received};
 use crate::hop::transport::BATCH;
 use crate::measure::{Case, Contender, Metric, Values, alternate};
 use crate::probe::Probe;
-use crate::process::{Peer, work_folder};
+use crate::process::{PATIENCE, Peer, Watchdog, work_folder};
 use crate::report::Group;
 use crate::{Plan, Result};
 
@@ -53,6 +53,7 @@ impl Contender for Hop {
     }
 
     fn sample(&mut self) -> Result<Values> {
+        let _watchdog = Watchdog::new(self.name(), 2 * PATIENCE)?;
         self.peer.tell(&serde_json::to_string(&self.job)?)?;
         self.peer.hear::<String>()?;
         if self.job.is_sustained {

@@ -4,6 +4,7 @@
 //! freed, by the sender's process (an application that sends and gets its signatures back) or by the signer's (so that
 //! the producer finds each slot as another core left it).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use shmem_layout::{
@@ -12,6 +13,7 @@ use shmem_layout::{
 };
 
 use crate::Result;
+use crate::hop::shared::poll;
 use crate::hop::transport::{BATCH, CAPACITY, Receiver, Sender};
 
 /// Makes the ring of a contender in `folder`.
@@ -88,10 +90,14 @@ impl Sender for Publisher {
     fn send_batch(&mut self, messages: &[u8], acked: &dyn Fn() -> u64) -> Result<()> {
         for message in messages.chunks_exact(self.len) {
             let when_full = if self.freer.is_some() { WhenFull::Fail } else { WhenFull::Wait };
-            while !self.publish(message, when_full)? {
-                self.producer.flush();
-                self.settle(acked())?;
-            }
+            poll(|| match self.publish(message, when_full) {
+                Ok(true) => Some(Ok(())),
+                Ok(false) => {
+                    self.producer.flush();
+                    self.settle(acked()).err().map(Err)
+                }
+                Err(error) => Some(Err(error)),
+            })??;
         }
         self.producer.flush();
         self.settle(acked())
@@ -108,7 +114,10 @@ pub struct Claimer {
     freer: Option<Freer>,
     waiting: Waiting,
     claims: Vec<Claim>,
+    /// Every sequence below it is answered.
     answered: u64,
+    /// Beyond it, answered out of order: a claim passes over a slot that is still being written.
+    ahead: BTreeSet<u64>,
 }
 
 impl Claimer {
@@ -117,7 +126,14 @@ impl Claimer {
         let signer = attach(&ring_in(folder))?.join_signer()?;
         let freer = if frees { Some(Freer::join(folder)?) } else { None };
         let waiting = Waiting::new(strategy);
-        Ok(Self { signer, freer, waiting, claims: Vec::with_capacity(BATCH), answered: 0 })
+        Ok(Self {
+            signer,
+            freer,
+            waiting,
+            claims: Vec::with_capacity(BATCH),
+            answered: 0,
+            ahead: BTreeSet::new(),
+        })
     }
 
     /// Answers all that is claimed, each with what is its `signature` by its place in the batch.
@@ -133,8 +149,16 @@ impl Claimer {
                 generation: 0,
                 runtime: 0,
             };
+            let sequence = claim.sequence();
             self.signer.answer(claim, &answer);
+            if sequence != self.answered {
+                self.ahead.insert(sequence);
+                continue;
+            }
             self.answered += 1;
+            while !self.ahead.is_empty() && self.ahead.remove(&self.answered) {
+                self.answered += 1;
+            }
         }
         self.signer.flush();
     }
@@ -153,8 +177,15 @@ impl Receiver for Claimer {
         Ok(self.claims.len())
     }
 
-    fn settle(&mut self) -> Result<()> {
+    fn sequence_of(&self, i: usize) -> Option<u64> {
+        self.claims.get(i).map(Claim::sequence)
+    }
+
+    fn settle(&mut self) -> Result<Option<u64>> {
         self.answer(|_| &[]);
-        self.freer.as_mut().map_or(Ok(()), |freer| freer.free_up_to(self.answered))
+        if let Some(freer) = &mut self.freer {
+            freer.free_up_to(self.answered)?;
+        }
+        Ok(Some(self.answered))
     }
 }

@@ -33,8 +33,14 @@ pub trait Receiver {
     /// Waits for at least one message of `len` bytes, and copies as many as there are and have room into `into`. How many.
     fn receive(&mut self, len: usize, into: &mut [u8]) -> Result<usize>;
 
-    /// Is done with what was received last. Not timed for a single message.
-    fn settle(&mut self) -> Result<()> {
-        Ok(())
+    /// The sequence of message `i` of what was received last; none: they come in order.
+    fn sequence_of(&self, _i: usize) -> Option<u64> {
+        None
+    }
+
+    /// Is done with what was received last: how many messages from the first one on, without a gap, or none where there are
+    /// no gaps. Not timed for a single message.
+    fn settle(&mut self) -> Result<Option<u64>> {
+        Ok(None)
     }
 }

@@ -15,7 +15,7 @@ use crate::hop::shared::{Acks, poll_then_yield};
 use crate::hop::transport::{BATCH, CAPACITY, Receiver, Sender};
 use crate::measure::{Case, Contender, Metric, Values, alternate};
 use crate::probe::Probe;
-use crate::process::{Peer, say, told, work_folder};
+use crate::process::{PATIENCE, Peer, Watchdog, say, told, work_folder};
 use crate::report::Table;
 use crate::stats::latencies;
 use crate::{Plan, Result};
@@ -71,6 +71,7 @@ impl Contender for TwoHops {
     }
 
     fn sample(&mut self) -> Result<Values> {
+        let _watchdog = Watchdog::new(self.name(), 2 * PATIENCE)?;
         for peer in [&mut self.signer, &mut self.consumer] {
             peer.tell(&self.count.to_string())?;
             peer.hear::<String>()?;
