@@ -84,6 +84,7 @@ fn collect(folder: &Path, rows: &mut Vec<Row>) -> Result<()> {
                 row.samples.push(Sample {
                     round,
                     class: Class::Any,
+                    line_ns: None,
                     values: Values::from([("time", ns / iterations)]),
                 });
             }

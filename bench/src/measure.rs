@@ -41,6 +41,8 @@ pub struct Sample {
     pub round: usize,
     /// Where the cores were.
     pub class: Class,
+    /// Nanoseconds that a line took from one core to the other before and after it, if it was measured.
+    pub line_ns: Option<[f64; 2]>,
     /// What it gave.
     pub values: Values,
 }
@@ -91,12 +93,9 @@ pub fn alternate(
             let named = |error| format!("{}: {error}", rows[i].contender);
             let before = probe.map(Probe::one_way_ns).transpose()?;
             let values = contenders[i].sample().map_err(named)?;
-            let class = match (before, probe.map(Probe::one_way_ns).transpose()?) {
-                (Some(before), Some(after)) => Probe::class_of(before, after),
-                _ => Some(Class::Any),
-            };
-            match class {
-                Some(class) => rows[i].samples.push(Sample { round, class, values }),
+            let line_ns = before.zip(probe.map(Probe::one_way_ns).transpose()?).map(<[f64; 2]>::from);
+            match line_ns.map_or(Some(Class::Any), |[before, after]| Probe::class_of(before, after)) {
+                Some(class) => rows[i].samples.push(Sample { round, class, line_ns, values }),
                 None => dropped += 1,
             }
         }

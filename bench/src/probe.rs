@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -16,9 +15,12 @@ use crate::clock::{TickRate, pin, ticks_before};
 /// Below this, one way, two cores share a cache.
 const NEAR_NS: f64 = 150.0;
 
-/// Between two cores that are all but one: what lies between these two is neither, and counts for nobody.
+/// What a probe is made of: so many bursts of so many round trips.
 const BURSTS: usize = 9;
 const TRIPS: u64 = 500;
+
+/// So many polls take seconds.
+const TRIES: u64 = 10_000_000_000;
 
 /// Where the cores were during a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,6 +54,8 @@ struct Line(AtomicU64);
 struct Lines {
     ping: Line,
     pong: Line,
+    /// The other core's counter when it saw the ping.
+    stamp: Line,
     is_over: AtomicBool,
 }
 
@@ -72,8 +76,25 @@ impl Probe {
         Ok(Self { lines, start, rate: TickRate::measure() })
     }
 
-    /// Nanoseconds that a line takes from one core to the other: the middle of several bursts, about 2 ms in all when near.
+    /// Nanoseconds that a line takes from one core to the other: the middle of several bursts, about 2 ms in all when far.
     pub fn one_way_ns(&self) -> Result<f64> {
+        let mut bursts = [0.0; BURSTS];
+        self.ping_pong(|trip| {
+            for burst in &mut bursts {
+                let begun = ticks_before();
+                for _ in 0..TRIPS {
+                    trip()?;
+                }
+                *burst = self.rate.ns_of(ticks_before() - begun) / TRIPS as f64 / 2.0;
+            }
+            Ok(())
+        })?;
+        bursts.sort_by(f64::total_cmp);
+        Ok(bursts[BURSTS / 2])
+    }
+
+    /// Wakes the other core, and has `work` make round trips with it.
+    fn ping_pong(&self, work: impl FnOnce(&mut dyn FnMut() -> Result<()>) -> Result<()>) -> Result<()> {
         self.lines.ping.0.store(0, Ordering::Relaxed);
         self.lines.pong.0.store(0, Ordering::Relaxed);
         self.lines.is_over.store(false, Ordering::Relaxed);
@@ -82,26 +103,37 @@ impl Probe {
         let mut trip = || -> Result<()> {
             sequence += 1;
             self.lines.ping.0.store(sequence, Ordering::Release);
-            let limit = ticks_before() + self.rate.ticks_of(Duration::from_secs(5).as_nanos() as f64);
+            let mut tries = 0_u64;
             while self.lines.pong.0.load(Ordering::Acquire) != sequence {
-                if ticks_before() > limit {
-                    return Err("the probe of the cores has had no answer for 5 s".into());
+                tries += 1;
+                if tries > TRIES {
+                    return Err("the probe of the cores has had no answer for long".into());
                 }
             }
             Ok(())
         };
         trip()?; // The other one is awake now.
-        let mut bursts = [0.0; BURSTS];
-        for burst in &mut bursts {
-            let begun = ticks_before();
-            for _ in 0..TRIPS {
-                trip()?;
-            }
-            *burst = self.rate.ns_of(ticks_before() - begun) / TRIPS as f64 / 2.0;
-        }
+        let outcome = work(&mut trip);
         self.lines.is_over.store(true, Ordering::Release);
-        bursts.sort_by(f64::total_cmp);
-        Ok(bursts[BURSTS / 2])
+        outcome
+    }
+
+    /// By how much the other core's counter is ahead of this one's, in nanoseconds: by the quickest of many round trips,
+    /// half of which each way is taken to be.
+    pub fn skew_ns(&self) -> Result<f64> {
+        let mut quickest = (u64::MAX, 0.0);
+        self.ping_pong(|trip| {
+            for _ in 0..BURSTS as u64 * TRIPS {
+                let begun = ticks_before();
+                trip()?;
+                let ended = ticks_before();
+                let middle = begun + (ended - begun) / 2;
+                let ahead = self.lines.stamp.0.load(Ordering::Relaxed) as f64 - middle as f64;
+                quickest = if ended - begun < quickest.0 { (ended - begun, ahead) } else { quickest };
+            }
+            Ok(())
+        })?;
+        Ok(quickest.1 * self.rate.ns)
     }
 
     /// The class of a sample between two probes; none if the cores were moved.
@@ -124,6 +156,7 @@ fn answer(core: usize, lines: &Lines, started: &Receiver<()>) {
             let ping = lines.ping.0.load(Ordering::Acquire);
             if ping != seen {
                 seen = ping;
+                lines.stamp.0.store(ticks_before(), Ordering::Relaxed);
                 lines.pong.0.store(ping, Ordering::Release);
             }
         }

@@ -249,7 +249,12 @@ mod tests {
 
     #[test]
     fn ratios_stay_within_a_class_and_a_round() {
-        let sample = |round, class, value| Sample { round, class, values: Values::from([("p50", value)]) };
+        let sample = |round, class, value| Sample {
+            round,
+            class,
+            line_ns: None,
+            values: Values::from([("p50", value)]),
+        };
         let floor =
             vec![sample(0, Class::Near, 100.0), sample(1, Class::Far, 400.0), sample(2, Class::Near, 50.0)];
         let ours =

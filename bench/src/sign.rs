@@ -182,7 +182,7 @@ const LIBRARY: &str = "libsecp256k1";
 pub fn run(plan: &Plan, soft: Option<&Path>) -> Result<Group> {
     let mut group = Group { name: "sign", ..Group::default() };
     group.notes.push(
-        "One thread, not pinned, messages of 64 bytes, the key loaded once; from messages to signatures, and for extensions with the reset that follows a batch. The libraries have no batches: their lines are the same in both. `software SHA` is built without the processor's SHA instructions, which WebAssembly doesn't have."
+        "One thread, not pinned, messages of 64 bytes, the key loaded once; from messages to signatures, and for extensions with the reset that follows a batch. The libraries have no batches: their lines are the same in both. `software SHA` is built without the processor's SHA instructions, which WebAssembly doesn't have. To verify, an extension is given the public key with each signature, while the libraries have parsed it before."
             .into(),
     );
     if soft.is_none() {

@@ -24,6 +24,9 @@ use crate::process::{PATIENCE, Peer, Watchdog, work_folder};
 use crate::report::Group;
 use crate::{Plan, Result};
 
+/// Counters that differ by more than this tell nothing about nanoseconds; less can't be told from an uneven way there and back.
+const SKEW_NS_MAX: f64 = 60.0;
+
 /// A contender's two ends, the sender's in this process.
 struct Hop {
     kind: Kind,
@@ -98,6 +101,16 @@ fn on_two_cores(plan: &Plan, first: usize, second: usize, group: &mut Group) -> 
         "Sender on core {first}, receiver on core {second}. Near and far: a line between the two cores was timed before and after each sample; near is below 150 ns."
     ));
     let probe = Probe::new(second)?;
+    let skew_ns = probe.skew_ns()?;
+    if skew_ns.abs() > SKEW_NS_MAX {
+        return Err(format!(
+            "the counters of the two cores differ by {skew_ns:.0} ns: nothing can be timed with them"
+        )
+        .into());
+    }
+    group.notes.push(format!(
+        "The two cores' counters, which times are read from, differ by about {skew_ns:.0} ns."
+    ));
     let references = vec!["floor".to_owned(), "iceoryx2".to_owned()];
     for len in [64, 256] {
         let contender = |kind: Kind| {
