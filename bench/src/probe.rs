@@ -118,22 +118,23 @@ impl Probe {
         outcome
     }
 
-    /// By how much the other core's counter is ahead of this one's, in nanoseconds: by the quickest of many round trips,
+    /// By how much the other core's counter is ahead of this one's, in nanoseconds: by the quicker half of many round trips,
     /// half of which each way is taken to be.
     pub fn skew_ns(&self) -> Result<f64> {
-        let mut quickest = (u64::MAX, 0.0);
+        let mut trips = Vec::with_capacity(BURSTS * TRIPS as usize);
         self.ping_pong(|trip| {
-            for _ in 0..BURSTS as u64 * TRIPS {
+            for _ in 0..trips.capacity() {
                 let begun = ticks_before();
                 trip()?;
                 let ended = ticks_before();
-                let middle = begun + (ended - begun) / 2;
-                let ahead = self.lines.stamp.0.load(Ordering::Relaxed) as f64 - middle as f64;
-                quickest = if ended - begun < quickest.0 { (ended - begun, ahead) } else { quickest };
+                let ahead = self.lines.stamp.0.load(Ordering::Relaxed) as f64 - (begun + ended) as f64 / 2.0;
+                trips.push((ended - begun, ahead));
             }
             Ok(())
         })?;
-        Ok(quickest.1 * self.rate.ns)
+        trips.sort_by_key(|(ticks, _)| *ticks);
+        trips.truncate(trips.len() / 2);
+        Ok(trips.iter().map(|(_, ahead)| ahead).sum::<f64>() / trips.len() as f64 * self.rate.ns)
     }
 
     /// The class of a sample between two probes; none if the cores were moved.
