@@ -22,7 +22,7 @@ modules         core      10    -                          lints and tests of th
 docs            core      8     -                          rustdoc, warnings denied
 vectors         core      10    -                          published test vectors, through every implementation
 build           e2e       15    -                          the programs, as run.sh builds them
-bench           apart     15    -                          each benchmark once: only when it is named, and with long, for it is a build of its own
+bench           apart     20    -                          bench/: lints, tests, every contender once, right or not: only when it is named, and with long, for it is a build of its own
 native          e2e       3     -                          every method on this runtime, three processes each time
 wasmtime        e2e       3     -                          the same
 wasmi           e2e       3     -                          the same
@@ -75,7 +75,7 @@ step_format() {
 
 step_scripts() {
     have shellcheck || skip 'shellcheck is not installed'
-    shellcheck -x run.sh test.sh tools/*.sh modules/build.sh .ci/run
+    shellcheck -x run.sh test.sh tools/*.sh modules/build.sh bench/run.sh .ci/run
 }
 
 step_floors() {
@@ -135,9 +135,12 @@ run_tests() { # ARGUMENT...
     fi
 }
 
-# Each benchmark once, with what was built for the programs.
+# The short form of everything: figures mean nothing, but whoever gives wrong payloads, signatures or counts fails.
 step_bench() {
-    cargo bench --locked --manifest-path bench/Cargo.toml --target-dir "$target" ${wasm3:+--features wasm3} -- --test
+    local workspace=(--workspace --locked --manifest-path bench/Cargo.toml --target-dir "$target" ${wasm3:+--features wasm3})
+    cargo clippy "${workspace[@]}" --all-targets -- -D warnings &&
+        cargo test --release "${workspace[@]}" --lib &&
+        bench/run.sh --short --out "$target/bench-short"
 }
 
 step_modules() {

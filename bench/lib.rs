@@ -1,1 +1,0 @@
-//! What Ringseal costs: see `benches/`, each of which says what it measures and how it is run.
