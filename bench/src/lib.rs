@@ -30,6 +30,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Plan {
     /// Rounds: each contender is sampled once in each.
     pub rounds: usize,
+    /// Whether each contender is run once before it counts.
+    pub warms_up: bool,
     /// The short form: everything once and little of it, to see that it works.
     pub is_short: bool,
 }

@@ -107,7 +107,7 @@ fn run(arguments: &Run) -> Result<bool> {
     process::remove_leftovers();
     let cores = clock::cores()?;
     let rounds = if arguments.short { 1 } else { arguments.rounds };
-    let plan = Plan { rounds, is_short: arguments.short };
+    let plan = Plan { rounds, warms_up: !arguments.short, is_short: arguments.short };
     let programs = Programs::at(&arguments.programs)?;
     std::fs::create_dir_all(&arguments.out)?;
     let machine = Machine::here(&arguments.root, &cores, &arguments.build);

@@ -79,7 +79,7 @@ pub fn alternate(
 ) -> Result<Table> {
     eprintln!("{}", case.title);
     let mut rows: Vec<Row> = contenders.iter().map(|contender| Row::new(contender.name())).collect();
-    if !plan.is_short {
+    if plan.warms_up {
         for contender in &mut contenders {
             contender.sample().map_err(|error| format!("{}: {error}", contender.name()))?;
         }

@@ -81,7 +81,7 @@ pub fn run(plan: &Plan, programs: &Programs, cores: &[usize], work: u64) -> Resu
         "A thousand times the work, null",
         cost(),
         runs.into(),
-        &Plan { rounds: plan.pick(3, 1), ..*plan },
+        &Plan { rounds: plan.rounds.min(3), warms_up: false, ..*plan },
     )?;
     Ok(group)
 }
