@@ -46,8 +46,8 @@ thread_local! {
         }
     };
 
-    /// Ends the timer with its thread; the handler knows nothing of it.
-    static TIMER: Cell<Option<Timer>> = const { Cell::new(None) };
+    /// Ends the timer with its thread, and the stack after it; the handler knows nothing of them.
+    static TIMER: Cell<Option<(Timer, Option<SignalStack>)>> = const { Cell::new(None) };
 }
 
 /// How many ticks `time` is, rounded up.
@@ -128,9 +128,10 @@ fn say_and_exit(notice: &str) -> ! {
 fn arm(clock: &Clock) -> io::Result<()> {
     static HANDLER: OnceLock<Result<(), i32>> = OnceLock::new();
     HANDLER.get_or_init(install_handler).map_err(io::Error::from_raw_os_error)?;
+    let stack = SignalStack::enlarge()?;
     let timer = Timer::start()?;
-    // A thread that is about to end has no place for it any more, and ends it at once.
-    let _ = TIMER.try_with(|place| place.set(Some(timer)));
+    // A thread that is about to end has no place for them any more, and ends them at once.
+    let _ = TIMER.try_with(|place| place.set(Some((timer, stack))));
     clock.is_armed.set(true);
     Ok(())
 }
@@ -189,6 +190,58 @@ impl Drop for Timer {
     }
 }
 
+/// A thread's alternate stack, on which signal handlers run.
+///
+/// The one that a thread has by default holds two frames, for a frame carries all vector registers. But the kernel makes the
+/// frames of all signals that are pending before the first handler runs, and an interrupt from a terminal brings a tick, the
+/// terminal's signal and the supervisor's together: a third frame killed the worker.
+struct SignalStack(*mut libc::c_void);
+
+impl SignalStack {
+    const LEN: usize = 128 * 1024;
+    /// Not to be touched, below: who needs even more ends instead of writing into something else.
+    const GUARD_LEN: usize = 64 * 1024;
+
+    /// Gives this thread a larger one, unless it has one.
+    fn enlarge() -> io::Result<Option<Self>> {
+        // SAFETY: all bits zero is a valid stack.
+        let mut present: libc::stack_t = unsafe { mem::zeroed() };
+        // SAFETY: asks only.
+        checked(unsafe { libc::sigaltstack(ptr::null(), &mut present) })?;
+        if present.ss_flags & libc::SS_DISABLE == 0 && present.ss_size >= Self::LEN {
+            return Ok(None);
+        }
+        let (len, flags) = (Self::GUARD_LEN + Self::LEN, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, wherever there is room.
+        let base = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let stack = Self(base);
+        // SAFETY: within what was just mapped.
+        let start = unsafe { base.byte_add(Self::GUARD_LEN) };
+        // SAFETY: as above; nobody uses it yet.
+        checked(unsafe { libc::mprotect(start, Self::LEN, libc::PROT_READ | libc::PROT_WRITE) })?;
+        let ours = libc::stack_t { ss_sp: start, ss_flags: 0, ss_size: Self::LEN };
+        // SAFETY: it is as long as it says, and stays until `drop`, which takes it away again.
+        checked(unsafe { libc::sigaltstack(&ours, ptr::null_mut()) })?;
+        Ok(Some(stack))
+    }
+}
+
+impl Drop for SignalStack {
+    /// The thread's first one may be gone by now: it goes without.
+    fn drop(&mut self) {
+        let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        // SAFETY: this thread made it, no handler runs on it now (this is none), and none will.
+        unsafe {
+            if libc::sigaltstack(&none, ptr::null_mut()) == 0 {
+                libc::munmap(self.0, Self::GUARD_LEN + Self::LEN);
+            }
+        }
+    }
+}
+
 fn checked(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -233,6 +286,34 @@ extern "C" fn on_tick(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    extern "C" fn do_nothing(_: libc::c_int) {}
+
+    #[test]
+    fn many_signals_may_come_at_once() {
+        let notice = String::new();
+        let _watch = Watch::start(1000, true, &notice).unwrap();
+        let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, signal()];
+        // SAFETY: all bits zero is a valid action and a valid set; the handler does nothing; this thread is there.
+        unsafe {
+            let mut all: libc::sigset_t = mem::zeroed();
+            for signal in signals {
+                libc::sigaddset(&mut all, signal);
+                if signal != super::signal() {
+                    let mut action: libc::sigaction = mem::zeroed();
+                    action.sa_sigaction = do_nothing as extern "C" fn(_) as usize;
+                    action.sa_flags = libc::SA_ONSTACK;
+                    libc::sigaction(signal, &action, ptr::null_mut());
+                }
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &all, ptr::null_mut());
+            for signal in signals {
+                libc::pthread_kill(libc::pthread_self(), signal);
+            }
+            // All frames are made before the first handler runs.
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &all, ptr::null_mut());
+        }
+    }
 
     #[test]
     fn a_pause_of_the_core_counts_as_two_ticks_at_most() {
