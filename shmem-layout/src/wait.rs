@@ -69,14 +69,14 @@ impl FromStr for WaitStrategy {
 /// takes half a microsecond on an idle machine, and a time slice on a busy one.
 ///
 /// A sleeper on another core takes 20 µs or more to wake, and the one that wakes it some µs of work.
-const YIELD_FOR_MAX: Duration = Duration::from_micros(400);
+const YIELD_FOR_MAX: Duration = Duration::from_micros(300);
 
 /// The same where waits are long, and it would hardly ever pay.
 const YIELD_FOR_MIN: Duration = Duration::from_micros(20);
 
-/// The longest waits, on average, that are worth going without sleep for. Records that come more seldom than 4,000 times a
+/// The longest waits, on average, that are worth going without sleep for. Records that come more seldom than some 8,000 times a
 /// second find a member asleep, and leave the core to others.
-const WORTH_YIELDING: Duration = Duration::from_micros(250);
+const WORTH_YIELDING: Duration = Duration::from_micros(130);
 
 /// The longest waits, on average, that spinning is worth while for.
 const WORTH_SPINNING: Duration = Duration::from_micros(4);
@@ -254,8 +254,8 @@ mod tests {
             })
         };
         // A pause of a minute is one long wait.
-        assert_eq!(waits_until(YIELD_FOR_MIN, 60_000_000), Some(2));
-        assert!(waits_until(YIELD_FOR_MAX, 100) < Some(10));
+        assert_eq!(waits_until(YIELD_FOR_MIN, 60_000_000), Some(1));
+        assert!(waits_until(YIELD_FOR_MAX, 100).is_some_and(|waits| waits < 10));
         assert_eq!(waits_until(YIELD_FOR_MIN, 100), None, "10,000 a second are waited for without sleep");
     }
 
