@@ -25,7 +25,8 @@ pub enum WaitStrategy {
     Yield,
     /// Sleeps on the futex at once.
     Block,
-    /// Spins for about 2 µs if that has been long enough of late, yields for as long as what it waits for is likely to come soon (see [`Habit`]), then sleeps.
+    /// Spins for about 2 µs if that has been long enough of late, yields for as long as what it waits for is likely to come
+    /// soon (it remembers how long its waits are), then sleeps.
     #[default]
     Adaptive,
 }
