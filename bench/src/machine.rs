@@ -88,7 +88,8 @@ impl Machine {
                 redis.split_whitespace().nth(2).unwrap_or("none").to_owned(),
             )]
             .into(),
-            arguments: std::env::args().skip(1).collect(),
+            // What follows are places on this machine.
+            arguments: std::env::args().skip(1).take_while(|argument| argument != "--out").collect(),
             build: build.to_owned(),
         }
     }

@@ -177,7 +177,7 @@ pub fn run(plan: &Plan, programs: &Programs, rate: f64) -> Result<Group> {
         let references = vec!["ringseal native".to_owned()];
         let notes = match rate {
             None => vec![],
-            Some(_) => vec!["Every client wakes up 50 µs before a message is due, and polls. Ringseal's roles (`--wait adaptive`) also poll for 100 µs before they sleep, which is what their CPU time is spent on; the peers' servers sleep at once.".to_owned()],
+            Some(_) => vec!["Every client wakes up 50 µs before a message is due, and polls. Ringseal's roles (`--wait adaptive`) look for some 20 µs before they sleep at this rate; the peers' servers sleep at once.".to_owned()],
         };
         group.tables.push(alternate(Case { title, metrics, references, notes }, contenders, plan, None)?);
     }
