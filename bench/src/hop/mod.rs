@@ -111,12 +111,20 @@ fn on_two_cores(plan: &Plan, first: usize, second: usize, group: &mut Group) -> 
     group.notes.push(format!(
         "The two cores' counters, which times are read from, differ by about {skew_ns:.0} ns."
     ));
+    // All contenders, with records of `len` bytes; `job` says what each is to do.
+    let of_all_kinds = |case: Case, len: usize, job: &dyn Fn(Kind) -> Job| {
+        let contender = |kind: Kind| {
+            let hop = Hop::open(kind, len, job(kind), second)?;
+            Ok(Box::new(hop) as Box<dyn Contender>)
+        };
+        let contenders = Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?;
+        alternate(case, contenders, plan, Some(&probe))
+    };
     let references = vec!["floor".to_owned(), "iceoryx2".to_owned()];
     for len in [64, 256] {
-        let contender = |kind: Kind| {
+        let job = |kind: Kind| {
             let count = plan.pick(if kind.sleeps() { 2_000 } else { 10_000 }, 200);
-            let hop = Hop::open(kind, len, Job { is_sustained: false, count }, second)?;
-            Ok(Box::new(hop) as Box<dyn Contender>)
+            Job { is_sustained: false, count }
         };
         let case = Case {
             title: format!("One record of {len} bytes, one way"),
@@ -124,20 +132,14 @@ fn on_two_cores(plan: &Plan, first: usize, second: usize, group: &mut Group) -> 
             references: references.clone(),
             notes: vec!["From before it is published to having it in private memory; the next one is sent when it was received, 1 µs later, or 50 µs where the receiver sleeps. `floor` is a record of two lines (64 bytes), or three, without claims. iceoryx2's sample is loaned ahead.".into()],
         };
-        group.tables.push(alternate(
-            case,
-            Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?,
-            plan,
-            Some(&probe),
-        )?);
+        group.tables.push(of_all_kinds(case, len, &job)?);
     }
-    let contender = |kind: Kind| {
+    let job = |kind: Kind| {
         let batches = match kind {
             Kind::Floor | Kind::Ringseal(..) => plan.pick(16_384, 64),
             _ => plan.pick(4_096, 64),
         };
-        let hop = Hop::open(kind, 256, Job { is_sustained: true, count: batches * BATCH as u64 }, second)?;
-        Ok(Box::new(hop) as Box<dyn Contender>)
+        Job { is_sustained: true, count: batches * BATCH as u64 }
     };
     let case = Case {
         title: format!("Records of 256 bytes, sustained, in batches of {BATCH}"),
@@ -145,12 +147,7 @@ fn on_two_cores(plan: &Plan, first: usize, second: usize, group: &mut Group) -> 
         references,
         notes: vec!["From the first one's publishing to having the last one in private memory; up to 1,024 under way. Ringseal's includes answering each and freeing its slot; iceoryx2's the loans.".into()],
     };
-    group.tables.push(alternate(
-        case,
-        Kind::ALL.into_iter().map(contender).collect::<Result<_>>()?,
-        plan,
-        Some(&probe),
-    )?);
+    group.tables.push(of_all_kinds(case, 256, &job)?);
     group.tables.push(two_hops::measure(plan, &probe, first, second)?);
     Ok(())
 }
