@@ -51,6 +51,14 @@ struct Entry {
     output_len: u32,
 }
 
+impl Entry {
+    /// Takes the answer: the length of the output, or the status.
+    fn take(&mut self, answer: Result<usize, Status>) {
+        self.status = answer.err().unwrap_or(Status::Ok) as i32;
+        self.output_len = answer.unwrap_or(0) as u32;
+    }
+}
+
 impl Batch {
     /// The most that a batch may need of a module's memory, in bytes. Whether the module has that much is another
     /// question (see [`Limits::memory`](crate::Limits::memory)).
@@ -238,8 +246,7 @@ impl Batch {
             let output_len = if verify { record.signature_len as usize } else { self.max_output_len };
             let output = &mut self.outputs[i * self.max_output_len..][..output_len];
             let answer = run(message, output, &rest[..rest.len().min(PUBLIC_KEY_LEN_MAX)]);
-            record.status = answer.err().unwrap_or(Status::Ok) as i32;
-            record.output_len = if verify { 0 } else { answer.unwrap_or(0) as u32 };
+            record.take(if verify { answer.map(|_| 0) } else { answer });
         }
     }
 }
@@ -264,9 +271,7 @@ impl<S: Scheme> Records for ToSign<'_, S> {
         let record = &mut records[i];
         let message = &inputs[record.message_at as usize..][..record.message_len as usize];
         let output = &mut outputs[i * *max_output_len..][..*max_output_len];
-        let answer = sign_record::<S>(message, output, sign);
-        record.status = answer.err().unwrap_or(Status::Ok) as i32;
-        record.output_len = answer.unwrap_or(0) as u32;
+        record.take(sign_record::<S>(message, output, sign));
     }
 }
 

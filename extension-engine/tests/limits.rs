@@ -7,10 +7,12 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, process, thread};
 
 use common::{one_record, runtimes, sign, text_with, wat};
+use extension_engine::cache::{CacheLimits, MemoryCache};
 use extension_engine::{
     Batch, EngineError, ExtensionEngine, ExtensionKind, Limits, Module, PAGE_LEN, Refusal, Runtime, Settings,
     compile, on_overdue,
@@ -304,6 +306,28 @@ fn no_module_gets_more_memory_than_its_limit() {
             EngineError::Module { refusal: Refusal::MemoryTooLarge { pages: 2, limit: 1 }, .. }
         );
         assert!(refused, "{error}");
+    }
+}
+
+#[test]
+fn a_module_that_was_compiled_before_is_held_to_the_memory_of_now() {
+    let module = doing("WasmReset", "");
+    let cache = Arc::new(MemoryCache::new(&CacheLimits::default()));
+    let settings = |memory| Settings { limits: Limits { memory, ..Limits::default() }, cache: cache.clone() };
+    for runtime in modules_runtimes() {
+        let instance = |memory| compile(runtime, "any", Some(&module), &settings(memory))?.instantiate();
+        instance(2 * PAGE_LEN).unwrap();
+        // As soon as the module is looked at, or where it was not because it is known, when its instance is made.
+        let error = instance(PAGE_LEN).err().unwrap();
+        assert!(
+            matches!(
+                error,
+                EngineError::Instantiate { .. }
+                    | EngineError::Module { refusal: Refusal::MemoryTooLarge { pages: 2, limit: 1 }, .. }
+            ),
+            "{runtime}: {error}"
+        );
+        println!("{runtime}: {error}");
     }
 }
 
