@@ -45,7 +45,7 @@ pub(crate) fn format(region: &Region, spec: &RingSpec) {
     let archive = spec.to_archive();
     let mut padded = archive.to_vec();
     padded.resize(header::SPEC_CAPACITY, 0);
-    let words = memory.payload(header::SPEC, header::SPEC_CAPACITY / 8);
+    let words = memory.words(header::SPEC, header::SPEC_CAPACITY).payload(0, header::SPEC_CAPACITY / 8);
     for (word, bytes) in words.zip(padded.as_chunks::<8>().0) {
         word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
     }
@@ -105,8 +105,8 @@ impl Unchecked {
             return Err(AttachError::Magic);
         }
         let mut header = [0_u8; header::END];
-        for (bytes, word) in header.as_chunks_mut::<8>().0.iter_mut().zip(memory.payload(0, header::END / 8))
-        {
+        let words = memory.words(0, header::END).payload(0, header::END / 8);
+        for (bytes, word) in header.as_chunks_mut::<8>().0.iter_mut().zip(words) {
             *bytes = word.load(Ordering::Relaxed).to_le_bytes();
         }
         let spec = check_header(&header)?;

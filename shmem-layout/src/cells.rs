@@ -12,12 +12,12 @@ mod bytes;
 mod model;
 
 #[cfg(not(loom))]
-pub(crate) use bytes::{Memory, acquire, acquire_fence, full_fence, release, release_fence};
+pub(crate) use bytes::{Memory, Words, acquire, acquire_fence, full_fence, release, release_fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::Ordering;
 #[cfg(loom)]
 pub(crate) use model::{
-    AtomicU32, AtomicU64, Memory, acquire, acquire_fence, full_fence, release, release_fence,
+    AtomicU32, AtomicU64, Memory, Words, acquire, acquire_fence, full_fence, release, release_fence,
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -113,21 +113,67 @@ impl Cells {
     }
 
     pub fn state(&self, slot: u64) -> &AtomicU64 {
-        self.slot_word(slot, slot::STATE)
+        self.memory.u64_at(self.geometry.slot_offset(slot) + slot::STATE)
     }
 
-    /// The word at byte `offset` of `slot`.
-    pub fn slot_word(&self, slot: u64, offset: usize) -> &AtomicU64 {
-        self.memory.u64_at(self.geometry.slot_offset(slot) + offset)
+    /// The slot that `sequence` falls into.
+    #[inline]
+    pub fn slot(&self, sequence: u64) -> Slot<'_> {
+        let geometry = &self.geometry;
+        let start = geometry.slot_offset(geometry.slot_of(sequence));
+        Slot { words: self.memory.words(start, geometry.stride), message: geometry.message_offset() }
+    }
+}
+
+/// The words of one slot, by byte from its start, with one check of bounds for all of them.
+pub(crate) struct Slot<'a> {
+    words: Words<'a>,
+    message: usize,
+}
+
+impl<'a> Slot<'a> {
+    #[inline]
+    pub fn get(&self, offset: usize) -> u64 {
+        self.words.at(offset).load(Ordering::Relaxed)
     }
 
-    /// Copies `bytes` to byte `offset` of `slot`, word by word; the last word is padded with zeros.
+    #[inline]
+    pub fn put(&self, offset: usize, word: u64) {
+        self.words.at(offset).store(word, Ordering::Relaxed);
+    }
+
+    /// Copies `bytes` to where the message is, word by word; the last word is padded with zeros.
     ///
     /// Relaxed: the state word's Release, which follows, is what publishes them.
-    pub fn store_bytes(&self, slot: u64, offset: usize, bytes: &[u8]) {
-        let start = self.geometry.slot_offset(slot) + offset;
-        let words = self.memory.payload(start, bytes.len().div_ceil(8));
+    #[inline]
+    pub fn store_message(&self, bytes: &[u8]) {
+        self.store_bytes(self.message, bytes);
+    }
+
+    /// As [`Slot::store_message`], for the signature.
+    #[inline]
+    pub fn store_signature(&self, bytes: &[u8]) {
+        self.store_bytes(slot::SIGNATURE, bytes);
+    }
+
+    /// Copies the message into `bytes`: the one time that it is read from shared memory.
+    ///
+    /// Relaxed: the state word's Acquire, which came before, is what makes them the published ones.
+    #[inline]
+    pub fn load_message(&self, bytes: &mut [u8]) {
+        self.load_bytes(self.message, bytes);
+    }
+
+    /// As [`Slot::load_message`], for the signature.
+    #[inline]
+    pub fn load_signature(&self, bytes: &mut [u8]) {
+        self.load_bytes(slot::SIGNATURE, bytes);
+    }
+
+    #[inline]
+    fn store_bytes(&self, offset: usize, bytes: &[u8]) {
         let (whole, rest) = bytes.as_chunks::<8>();
+        let words = self.words.payload(offset, bytes.len().div_ceil(8));
         for (word, chunk) in words.clone().zip(whole) {
             word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
         }
@@ -138,12 +184,9 @@ impl Cells {
         }
     }
 
-    /// Copies bytes out of `slot` into `bytes`: the one time that a message is read from shared memory.
-    ///
-    /// Relaxed: the state word's Acquire, which came before, is what makes them the published ones.
-    pub fn load_bytes(&self, slot: u64, offset: usize, bytes: &mut [u8]) {
-        let start = self.geometry.slot_offset(slot) + offset;
-        let words = self.memory.payload(start, bytes.len().div_ceil(8));
+    #[inline]
+    fn load_bytes(&self, offset: usize, bytes: &mut [u8]) {
+        let words = self.words.payload(offset, bytes.len().div_ceil(8));
         let (whole, rest) = bytes.as_chunks_mut::<8>();
         for (word, chunk) in words.clone().zip(whole) {
             *chunk = word.load(Ordering::Relaxed).to_le_bytes();
@@ -153,7 +196,23 @@ impl Cells {
             rest.copy_from_slice(&last[..rest.len()]);
         }
     }
+
+    /// Where the message is.
+    #[cfg(not(loom))]
+    pub fn message(&self) -> *const u8 {
+        std::ptr::from_ref(self.words.at(self.message)).cast()
+    }
+
+    /// Asks for the message's first lines, so that they come while a compare-and-swap waits for the state's.
+    #[inline]
+    pub fn fetch_message(&self) {
+        let len = self.get(slot::MESSAGE_LEN) as usize;
+        self.words.fetch(self.message, len.min(FETCH_MAX));
+    }
 }
+
+/// Bytes of message that are asked for ahead: the processor itself asks for what follows them.
+const FETCH_MAX: usize = 256;
 
 /// Whether `memory` holds a ring: all of its header and its slots, if so.
 pub(crate) fn has_magic(memory: &Memory) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cells::{Event, Ordering};
+use crate::cells::Event;
 use crate::failpoint::failpoint;
 use crate::layout::{SOURCES, slot};
 use crate::protocol::{Core, RingError};
@@ -128,14 +128,9 @@ impl Consumer {
     fn copy(&self, sequence: u64, state: State, message: &mut Vec<u8>, signature: &mut Vec<u8>) -> Record {
         let cells = self.ring.cells();
         let geometry = &cells.geometry;
-        let slot = geometry.slot_of(sequence);
-        let get = |offset| cells.slot_word(slot, offset).load(Ordering::Relaxed);
-        let append = |bytes: &mut Vec<u8>, offset, len: u64, capacity: usize| {
-            let start = bytes.len();
-            bytes.resize(start + len.min(capacity as u64) as usize, 0);
-            cells.load_bytes(slot, offset, &mut bytes[start..]);
-        };
-        append(message, geometry.message_offset(), get(slot::MESSAGE_LEN), geometry.message_capacity);
+        let slot = cells.slot(sequence);
+        let get = |offset| slot.get(offset);
+        slot.load_message(room(message, get(slot::MESSAGE_LEN), geometry.message_capacity));
         let producer = Record {
             sequence,
             source: (get(slot::SOURCE_AND_METHOD) as u16).min(SOURCES as u16 - 1),
@@ -151,7 +146,7 @@ impl Consumer {
             return Record { is_exhausted: true, ..producer };
         }
         let answer = get(slot::STATUS_AND_SIGNATURE_LEN);
-        append(signature, slot::SIGNATURE, answer >> 32, geometry.signature_capacity);
+        slot.load_signature(room(signature, answer >> 32, geometry.signature_capacity));
         let origin = get(slot::GENERATION_AND_RUNTIME);
         Record {
             status: (answer as u32).cast_signed(),
@@ -192,4 +187,11 @@ impl Consumer {
         self.ring.cells().notify(Event::Freed);
         failpoint("free: announced");
     }
+}
+
+/// Room for `len` more bytes, but no more than `capacity`, at the end of `bytes`.
+fn room(bytes: &mut Vec<u8>, len: u64, capacity: usize) -> &mut [u8] {
+    let start = bytes.len();
+    bytes.resize(start + len.min(capacity as u64) as usize, 0);
+    &mut bytes[start..]
 }

@@ -74,27 +74,22 @@ impl World {
     }
 
     fn write_message(&self, sequence: u64, value: u64) {
-        let cells = &self.core.cells;
-        let slot = cells.geometry.slot_of(sequence);
-        cells.store_bytes(slot, cells.geometry.message_offset(), &value.to_le_bytes());
+        self.core.cells.slot(sequence).store_message(&value.to_le_bytes());
     }
 
     fn message(&self, sequence: u64) -> u64 {
-        let cells = &self.core.cells;
         let mut bytes = [0; 8];
-        cells.load_bytes(cells.geometry.slot_of(sequence), cells.geometry.message_offset(), &mut bytes);
+        self.core.cells.slot(sequence).load_message(&mut bytes);
         u64::from_le_bytes(bytes)
     }
 
     fn write_signature(&self, sequence: u64, value: u64) {
-        let cells = &self.core.cells;
-        cells.store_bytes(cells.geometry.slot_of(sequence), slot::SIGNATURE, &value.to_le_bytes());
+        self.core.cells.slot(sequence).store_signature(&value.to_le_bytes());
     }
 
     fn signature(&self, sequence: u64) -> u64 {
-        let cells = &self.core.cells;
         let mut bytes = [0; 8];
-        cells.load_bytes(cells.geometry.slot_of(sequence), slot::SIGNATURE, &mut bytes);
+        self.core.cells.slot(sequence).load_signature(&mut bytes);
         u64::from_le_bytes(bytes)
     }
 
@@ -102,10 +97,9 @@ impl World {
     fn claim_for(&self, owner: Owner, source: u16, position: u64) {
         let claimed = self.core.claim_free(Stage::Writing, owner).unwrap();
         let Claimed::Sequence(sequence) = claimed else { panic!("{claimed:?}") };
-        let slot = self.core.cells.geometry.slot_of(sequence);
-        let put = |offset, word| self.core.cells.slot_word(slot, offset).store(word, Ordering::Relaxed);
-        put(slot::POSITION, position);
-        put(slot::SOURCE_AND_METHOD, source.into());
+        let slot = self.core.cells.slot(sequence);
+        slot.put(slot::POSITION, position);
+        slot.put(slot::SOURCE_AND_METHOD, source.into());
     }
 
     /// Publishes `value` if there is room.

@@ -1,6 +1,6 @@
 //! The producer's end: claim, write, publish.
 
-use crate::cells::{Event, Ordering};
+use crate::cells::Event;
 use crate::clock;
 use crate::failpoint::failpoint;
 use crate::layout::slot;
@@ -116,16 +116,14 @@ impl Producer {
     }
 
     fn write(&self, sequence: u64, message: &Message<'_>, written_ns: u64) {
-        let cells = self.ring.cells();
-        let slot = cells.geometry.slot_of(sequence);
-        let put = |offset, word| cells.slot_word(slot, offset).store(word, Ordering::Relaxed);
-        put(slot::POSITION, message.position);
-        put(slot::SOURCE_AND_METHOD, u64::from(message.method) << 32 | u64::from(self.source));
-        put(slot::MESSAGE_LEN, message.bytes.len() as u64);
-        put(slot::INTENDED_NS, message.intended_ns);
-        put(slot::WRITTEN_NS, written_ns);
+        let slot = self.ring.cells().slot(sequence);
+        slot.put(slot::POSITION, message.position);
+        slot.put(slot::SOURCE_AND_METHOD, u64::from(message.method) << 32 | u64::from(self.source));
+        slot.put(slot::MESSAGE_LEN, message.bytes.len() as u64);
+        slot.put(slot::INTENDED_NS, message.intended_ns);
+        slot.put(slot::WRITTEN_NS, written_ns);
         failpoint("publish: described");
-        cells.store_bytes(slot, cells.geometry.message_offset(), message.bytes);
+        slot.store_message(message.bytes);
         failpoint("publish: written");
         self.ring.core.publish(sequence);
         failpoint("publish: published");

@@ -209,6 +209,10 @@ impl Core {
                         break;
                     }
                     let taken = state.with(Stage::Signing, owner);
+                    if batch.len() == before {
+                        // Of those that follow in a burst the processor asks for more than is good already.
+                        self.cells.slot(sequence).fetch_message();
+                    }
                     if !self.swap(sequence, state, taken, acquire("written: claim")) {
                         continue;
                     }

@@ -1,8 +1,6 @@
 //! The signer's end: claim, read once, answer in place.
 
-use std::ptr;
-
-use crate::cells::{Event, Ordering};
+use crate::cells::Event;
 use crate::failpoint::{failpoint, protect_pages};
 use crate::layout::slot;
 use crate::protocol::{Claim, Core, Found};
@@ -94,10 +92,9 @@ impl Signer {
     /// What the producer asked for.
     pub fn request(&self, claim: &Claim) -> Request {
         let cells = self.ring.cells();
-        let slot = cells.geometry.slot_of(claim.sequence);
-        let get = |offset| cells.slot_word(slot, offset).load(Ordering::Relaxed);
-        let message_len = get(slot::MESSAGE_LEN).min(cells.geometry.message_capacity as u64) as usize;
-        Request { method: (get(slot::SOURCE_AND_METHOD) >> 32) as u32, message_len }
+        let slot = cells.slot(claim.sequence);
+        let message_len = slot.get(slot::MESSAGE_LEN).min(cells.geometry.message_capacity as u64) as usize;
+        Request { method: (slot.get(slot::SOURCE_AND_METHOD) >> 32) as u32, message_len }
     }
 
     /// Copies the message into private memory: once, for whoever reads it twice may read two messages, and a nonce
@@ -108,9 +105,8 @@ impl Signer {
     pub fn copy_message(&self, claim: &Claim, into: &mut [u8]) {
         let cells = self.ring.cells();
         assert!(into.len() <= cells.geometry.message_capacity, "longer than a slot's message");
-        let slot = cells.geometry.slot_of(claim.sequence);
-        cells.load_bytes(slot, cells.geometry.message_offset(), into);
-        self.protect_message(slot, true);
+        cells.slot(claim.sequence).load_message(into);
+        self.protect_message(claim.sequence, true);
         failpoint("sign: copied");
     }
 
@@ -124,18 +120,20 @@ impl Signer {
             answer.signature.len() <= cells.geometry.signature_capacity,
             "longer than a slot's signature"
         );
-        let slot = cells.geometry.slot_of(claim.sequence);
-        let put = |offset, word| cells.slot_word(slot, offset).store(word, Ordering::Relaxed);
-        put(slot::CLAIMED_NS, answer.claimed_ns);
-        put(slot::SIGNED_NS, answer.signed_ns);
-        put(slot::MODULE_ID, answer.module_id);
-        put(slot::GENERATION_AND_RUNTIME, u64::from(answer.runtime) << 32 | u64::from(answer.generation));
+        let slot = cells.slot(claim.sequence);
+        slot.put(slot::CLAIMED_NS, answer.claimed_ns);
+        slot.put(slot::SIGNED_NS, answer.signed_ns);
+        slot.put(slot::MODULE_ID, answer.module_id);
+        slot.put(
+            slot::GENERATION_AND_RUNTIME,
+            u64::from(answer.runtime) << 32 | u64::from(answer.generation),
+        );
         let status = u64::from(answer.status.cast_unsigned());
-        put(slot::STATUS_AND_SIGNATURE_LEN, (answer.signature.len() as u64) << 32 | status);
+        slot.put(slot::STATUS_AND_SIGNATURE_LEN, (answer.signature.len() as u64) << 32 | status);
         failpoint("sign: described");
-        cells.store_bytes(slot, slot::SIGNATURE, answer.signature);
+        slot.store_signature(answer.signature);
         failpoint("sign: written");
-        self.protect_message(slot, false);
+        self.protect_message(claim.sequence, false);
         let stage = if answer.status == 0 { Stage::Signed } else { Stage::Failed };
         self.ring.core.answer(claim, stage, self.ring.me);
         self.held -= 1;
@@ -144,7 +142,7 @@ impl Signer {
 
     /// Gives a claimed record to the next signer, as if it had not been claimed.
     pub fn give_back(&mut self, claim: Claim) {
-        self.protect_message(self.ring.cells().geometry.slot_of(claim.sequence), false);
+        self.protect_message(claim.sequence, false);
         self.ring.core.give_back(claim);
         self.held -= 1;
         self.ring.cells().notify(Event::Published);
@@ -157,9 +155,8 @@ impl Signer {
     }
 
     /// For a test that has this process die if it reads a message twice.
-    fn protect_message(&self, slot: u64, is_protected: bool) {
+    fn protect_message(&self, sequence: u64, is_protected: bool) {
         let cells = self.ring.cells();
-        let message = cells.slot_word(slot, cells.geometry.message_offset());
-        protect_pages(ptr::from_ref(message).cast(), cells.geometry.message_capacity, is_protected);
+        protect_pages(cells.slot(sequence).message(), cells.geometry.message_capacity, is_protected);
     }
 }

@@ -76,8 +76,8 @@ impl Core {
             if !matches!(stage, Stage::Written | Stage::Signing | Stage::Signed | Stage::Failed) {
                 return None;
             }
-            let word = |offset| self.cells.slot_word(slot, offset).load(Ordering::Relaxed);
-            let (source, position) = (word(slot::SOURCE_AND_METHOD) as u16, word(slot::POSITION));
+            let record = self.cells.slot(slot);
+            let (source, position) = (record.get(slot::SOURCE_AND_METHOD) as u16, record.get(slot::POSITION));
             // Words of two laps make no record: who has seen one of the next lap sees that lap.
             acquire_fence("reused: position");
             if State(self.cells.state(slot).load(Ordering::Relaxed)).lap() == state.lap() {

@@ -78,15 +78,15 @@ impl Memory {
         unsafe { &*self.base.as_ptr().add(offset).cast() }
     }
 
-    /// `count` words of payload from `offset` on, with one check for all.
+    /// The words of the `len` bytes from `offset` on, with one check for all.
     ///
     /// # Panics
     /// As [`Memory::u64_at`].
-    pub fn payload(&self, offset: usize, count: usize) -> std::slice::Iter<'_, PayloadWord> {
-        assert!(offset.is_multiple_of(8) && offset + 8 * count <= self.len, "no {count} words at {offset}");
-        // SAFETY: as in `u64_at`, for all `count` words.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast::<PayloadWord>(), count) }
-            .iter()
+    #[inline]
+    pub fn words(&self, offset: usize, len: usize) -> Words<'_> {
+        assert!(offset.is_multiple_of(8) && offset + len <= self.len, "no {len} bytes at {offset}");
+        // SAFETY: as in `u64_at`, for all of them.
+        Words(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset).cast(), len / 8) })
     }
 
     /// Sleeps until somebody wakes `event`, its counter is no longer `expected`, or `limit` has passed.
@@ -107,5 +107,38 @@ impl Memory {
     pub fn wake(&self, event: Event) {
         // Fails for an address that is no futex only, which a mapped word never is.
         let _ = futex::wake(self.u32_at(event.offset()), futex::Flags::empty(), i32::MAX as u32);
+    }
+}
+
+/// Words that follow each other, by byte from the first.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a>(&'a [AtomicU64]);
+
+impl<'a> Words<'a> {
+    /// # Panics
+    /// If it is none of them.
+    #[inline]
+    pub fn at(self, offset: usize) -> &'a AtomicU64 {
+        &self.0[offset / 8]
+    }
+
+    /// `count` words of payload from `offset` on.
+    ///
+    /// # Panics
+    /// As [`Words::at`].
+    #[inline]
+    pub fn payload(self, offset: usize, count: usize) -> std::slice::Iter<'a, PayloadWord> {
+        self.0[offset / 8..][..count].iter()
+    }
+
+    /// Has the lines of `len` bytes from `offset` on brought near.
+    #[inline]
+    pub fn fetch(self, offset: usize, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for word in self.0[offset / 8..].iter().step_by(8).take(len.div_ceil(64)) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: an address is all it takes, of which nothing is read.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
+        }
     }
 }

@@ -161,9 +161,8 @@ impl Memory {
         self.halves.get(&offset).unwrap_or_else(|| panic!("the model has no half word at {offset}"))
     }
 
-    pub fn payload(&self, offset: usize, count: usize) -> std::vec::IntoIter<&PayloadWord> {
-        let words: Option<Vec<_>> = (0..count).map(|i| self.payload.get(&(offset + 8 * i))).collect();
-        words.unwrap_or_else(|| panic!("the model has no {count} words at {offset}")).into_iter()
+    pub fn words(&self, offset: usize, _len: usize) -> Words<'_> {
+        Words { memory: self, start: offset }
     }
 
     /// Compare and sleep are one step under the lock, as in the kernel. No time limit: a lost wake is a deadlock,
@@ -182,4 +181,26 @@ impl Memory {
         let _guard = lock.lock().unwrap();
         condvar.notify_all();
     }
+}
+
+/// Words that follow each other, by byte from the first.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    memory: &'a Memory,
+    start: usize,
+}
+
+impl<'a> Words<'a> {
+    pub fn at(self, offset: usize) -> &'a AtomicU64 {
+        self.memory.u64_at(self.start + offset)
+    }
+
+    pub fn payload(self, offset: usize, count: usize) -> std::vec::IntoIter<&'a PayloadWord> {
+        let at = self.start + offset;
+        let words: Option<Vec<_>> = (0..count).map(|i| self.memory.payload.get(&(at + 8 * i))).collect();
+        words.unwrap_or_else(|| panic!("the model has no {count} words at {at}")).into_iter()
+    }
+
+    /// Nothing to a model: no line is near or far.
+    pub fn fetch(self, _offset: usize, _len: usize) {}
 }
