@@ -200,7 +200,4 @@ impl<'a> Words<'a> {
         let words: Option<Vec<_>> = (0..count).map(|i| self.memory.payload.get(&(at + 8 * i))).collect();
         words.unwrap_or_else(|| panic!("the model has no {count} words at {at}")).into_iter()
     }
-
-    /// Nothing to a model: no line is near or far.
-    pub fn fetch(self, _offset: usize, _len: usize) {}
 }
