@@ -18,6 +18,7 @@ pub mod scale;
 pub mod service;
 pub mod sign;
 pub mod stats;
+pub mod work;
 
 /// What goes wrong here ends the run: with a word for whoever reads it, and no more structure than that.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

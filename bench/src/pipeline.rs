@@ -44,13 +44,25 @@ pub struct Setup {
     pub capacity: usize,
     /// Who verifies; `none` also writes no signatures.
     pub verifier: &'static str,
+    /// In how many threads.
+    pub verify_threads: usize,
 }
 
 impl Setup {
     /// One worker, as many messages a second as can be, in a ring of 1,024 slots, verified by nobody.
     pub fn new(runtime: &'static str, method: &'static str, messages: u64) -> Self {
         let content = Content::Generated(64);
-        Self { runtime, method, workers: 1, messages, content, rate: None, capacity: 1024, verifier: "none" }
+        Self {
+            runtime,
+            method,
+            workers: 1,
+            messages,
+            content,
+            rate: None,
+            capacity: 1024,
+            verifier: "none",
+            verify_threads: 1,
+        }
     }
 }
 
@@ -132,6 +144,7 @@ impl Programs {
 
         let mut consumer = self.quiet("consumer");
         consumer.arg("--ring").arg(&ring).arg("--out").arg(&out).args(["--verifier", setup.verifier]);
+        consumer.args(["--verify-threads", &setup.verify_threads.to_string()]);
         if setup.verifier == "none" {
             consumer.args(["--output", "none"]);
         } else {

@@ -1,8 +1,12 @@
-//! The group `scale`: what becomes of the rate with more workers, other rings, longer messages and more work.
+//! The group `scale`: what becomes of the rate with more workers, other rings, longer messages and more work; and how near the
+//! whole pipeline comes to what its work alone would take.
+
+use extension_engine::Runtime;
 
 use crate::measure::{Case, Contender, Metric, Values, alternate};
 use crate::pipeline::{Content, Programs, Setup};
-use crate::report::Group;
+use crate::report::{Group, Table};
+use crate::work::BareWork;
 use crate::{Plan, Result};
 
 /// One way to run the programs.
@@ -35,6 +39,9 @@ impl Contender for Pipeline<'_> {
 pub fn run(plan: &Plan, programs: &Programs, cores: &[usize], work: u64) -> Result<Group> {
     let mut group = Group { name: "scale", ..Group::default() };
     group.notes.push("The real programs, unpinned: one producer, a signer with its workers on the native runtime, and a consumer that verifies and writes nothing. `null` signs nothing: it is what everything else costs. Rates from the first record's writing to the last one's arrival.".into());
+    for runtime in [Runtime::Native, Runtime::Wasmtime] {
+        group.tables.push(whole_pipeline(plan, programs, cores.len(), runtime)?);
+    }
     let methods: [(&'static str, u64); 2] =
         [("null", plan.pick(500_000, 2_000)), ("ecdsa", plan.pick(10_000, 100))];
     let mut measure =
@@ -84,4 +91,24 @@ pub fn run(plan: &Plan, programs: &Programs, cores: &[usize], work: u64) -> Resu
         &Plan { rounds: plan.rounds.min(3), warms_up: false, ..*plan },
     )?;
     Ok(group)
+}
+
+/// The real programs, verification and files included, beside threads that only sign and verify.
+fn whole_pipeline(plan: &Plan, programs: &Programs, cores: usize, runtime: Runtime) -> Result<Table> {
+    let work = BareWork { runtime, scheme: "ecdsa", cores, batches: plan.pick(300, 1) };
+    let mut setup = Setup::new(runtime.name(), "ecdsa", plan.pick(40_000, 200));
+    setup.verifier = "secp256k1";
+    let references = vec![work.name()];
+    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(work)];
+    for each in std::collections::BTreeSet::from([1, cores]) {
+        let name = format!("{each} workers, {each} threads that verify");
+        let setup = Setup { workers: each, verify_threads: each, ..setup.clone() };
+        contenders.push(Box::new(Pipeline { name, programs, setup }));
+    }
+    let notes = vec![format!(
+        "Signed in batches, verified by libsecp256k1, written to files; beside {cores} threads that do nothing but sign batches and verify them."
+    )];
+    let title = format!("The whole pipeline, ecdsa, {runtime}");
+    let metrics = vec![Metric::compared("records/s", "")];
+    alternate(Case { title, metrics, references, notes }, contenders, plan, None)
 }

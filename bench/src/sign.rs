@@ -105,20 +105,20 @@ impl Contender for Library<'_> {
 }
 
 /// libsecp256k1.
-struct Secp256k1 {
+pub(crate) struct Secp256k1 {
     secret: secp256k1::SecretKey,
     pair: secp256k1::Keypair,
     public: secp256k1::PublicKey,
 }
 
 impl Secp256k1 {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let secret = secp256k1::SecretKey::from_secret_bytes(SECRET)?;
         let pair = secp256k1::Keypair::from_secret_key(&secret);
         Ok(Self { secret, pair, public: secp256k1::PublicKey::from_secret_key(&secret) })
     }
 
-    fn sign(&self, scheme: &str, message: &[u8]) -> [u8; 64] {
+    pub fn sign(&self, scheme: &str, message: &[u8]) -> [u8; 64] {
         if scheme == "ecdsa" {
             let digest = secp256k1::Message::from_digest(Sha256::digest(message).into());
             secp256k1::ecdsa::sign(digest, &self.secret).serialize_compact()
@@ -127,7 +127,7 @@ impl Secp256k1 {
         }
     }
 
-    fn verify(&self, scheme: &str, message: &[u8], signature: &[u8; 64]) -> bool {
+    pub fn verify(&self, scheme: &str, message: &[u8], signature: &[u8; 64]) -> bool {
         if scheme == "ecdsa" {
             let digest = secp256k1::Message::from_digest(Sha256::digest(message).into());
             let signature = secp256k1::ecdsa::Signature::from_compact(signature);
