@@ -43,12 +43,14 @@ step_pause() {
     campaign pause --stops "$size" "$@"
 }
 
-# A build of its own, native alone: the shipped programs have no failpoints.
+# Programs of their own, native alone: the shipped ones have no failpoints. They are built where the others are, for most of what
+# they depend on is the same, and are put aside before the others are put back.
 step_steps() {
     local folder=$target/failpoints
-    cargo build --release --locked --target-dir "$folder" -p producer -p signer -p consumer -p shmem-layout \
+    cargo build --release --locked -p producer -p signer -p consumer -p shmem-layout \
         --no-default-features --features shmem-layout/failpoints || return
-    programs=$folder/release campaign steps --times "$size"
+    mkdir -p "$folder" && cp -f "$bin"/{producer,signer,consumer,ringctl} "$folder/" || return
+    programs=$folder campaign steps --times "$size"
 }
 
 step_volume() {
