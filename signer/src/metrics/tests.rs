@@ -1,0 +1,1 @@
+//! What is served, held against what is documented; and what is an address.
