@@ -120,9 +120,10 @@ impl Snapshot {
         match &self.course {
             Course::Draining => Err("draining: nothing more is claimed".to_owned()),
             _ if self.workers_ready > 0 => Ok(()),
-            _ if self.tally.deaths.iter().sum::<u64>() > 0 => {
-                Err(format!("none of {} workers is ready: the last one died, and another one starts", self.workers))
-            }
+            _ if self.tally.deaths.iter().sum::<u64>() > 0 => Err(format!(
+                "none of {} workers is ready: the last one died, and another one starts",
+                self.workers
+            )),
             _ => Err(format!("none of {} workers is ready yet", self.workers)),
         }
     }

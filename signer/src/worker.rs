@@ -251,7 +251,7 @@ impl Worker<'_> {
         let signed_ns = now_ns();
         let stats = self.stats.of(Some(method));
         let origin = engines.origin(method);
-        stats.sign.note(signed_ns - claimed_ns, self.in_batch.len() as u64);
+        let count = self.in_batch.len() as u64;
         for (i, Taken { claim, queue_ns }) in self.in_batch.drain(..).enumerate() {
             let (status, signature) = match &signed {
                 Ok(()) => self.release_check.answer(&self.batch, i),
@@ -264,6 +264,7 @@ impl Worker<'_> {
             }
             stats.note(status, queue_ns);
         }
+        stats.sign.note(signed_ns - claimed_ns, count);
         let answered_ns = now_ns();
         if held_back > 0 {
             engines.discard(method);

@@ -42,7 +42,11 @@ fn records(snapshot: &Snapshot) -> Vec<MetricFamily> {
         methods().map(|(name, method)| counter(&[("method", name)], method.busy_ns as f64 / 1e9)).collect();
     let ring = |of: fn((u64, u64)) -> u64| snapshot.ring.map(|ring| gauge(&[], of(ring) as f64));
     vec![
-        counters("records_total", "Records answered, by method and by what became of them.", outcomes.collect()),
+        counters(
+            "records_total",
+            "Records answered, by method and by what became of them.",
+            outcomes.collect(),
+        ),
         family(
             "queue_seconds",
             "Time from when a record was due until a worker claimed it.",
@@ -73,7 +77,8 @@ fn records(snapshot: &Snapshot) -> Vec<MetricFamily> {
 fn modules(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let totals = &snapshot.totals;
     let failed_runs = Stats::FAILURE_NAMES.into_iter().zip(totals.failed_runs);
-    let failed_runs = failed_runs.map(|(reason, count)| counter(&[("reason", reason)], count as f64)).collect();
+    let failed_runs =
+        failed_runs.map(|(reason, count)| counter(&[("reason", reason)], count as f64)).collect();
     let loads = [
         ("memory", totals.cache_memory_hits),
         ("disk", totals.cache_disk_hits),
@@ -129,7 +134,11 @@ fn workers(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let deaths = deaths.map(|(reason, count)| counter(&[("reason", reason)], count as f64)).collect();
     vec![
         gauges("workers", "Places of workers.", vec![gauge(&[], snapshot.workers as f64)]),
-        gauges("workers_ready", "Workers that can sign now.", vec![gauge(&[], snapshot.workers_ready as f64)]),
+        gauges(
+            "workers_ready",
+            "Workers that can sign now.",
+            vec![gauge(&[], snapshot.workers_ready as f64)],
+        ),
         counters("worker_starts_total", "Worker processes started.", one(starts as f64)),
         counters(
             "worker_restarts_total",
@@ -149,11 +158,7 @@ fn signer(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let locked = extent.map(|extent| gauge(&[("extent", extent)], 1.0)).into_iter().collect();
     let version = [("version", shmem_layout::VERSION)];
     vec![
-        counters(
-            "key_rotations_total",
-            "Changes of the key.",
-            one(snapshot.tally.key_rotations as f64),
-        ),
+        counters("key_rotations_total", "Changes of the key.", one(snapshot.tally.key_rotations as f64)),
         counters(
             "limit_changes_total",
             "Changes of what modules may use.",

@@ -141,9 +141,10 @@ impl Serving {
                 open.pop_front().iter().for_each(AbortHandle::abort);
             }
             let accepted = match &self {
-                Self::Tcp(listener) => {
-                    listener.accept().await.map(|(stream, _)| tasks.spawn(attend(stream, Arc::clone(&outbox))))
-                }
+                Self::Tcp(listener) => listener
+                    .accept()
+                    .await
+                    .map(|(stream, _)| tasks.spawn(attend(stream, Arc::clone(&outbox)))),
                 Self::Unix(listener) => match listener.accept().await {
                     Ok((stream, _)) if !is_ours(&stream) => continue,
                     accepted => accepted.map(|(stream, _)| tasks.spawn(attend(stream, Arc::clone(&outbox)))),

@@ -14,7 +14,8 @@ use crate::overdue;
 impl Supervisor<'_> {
     /// Answers who asks for a snapshot.
     pub(super) fn heed_questions(&self) {
-        while let Some(question) = self.metrics.as_ref().map(Server::questions).and_then(|inbox| inbox.next()) {
+        while let Some(question) = self.metrics.as_ref().map(Server::questions).and_then(|inbox| inbox.next())
+        {
             // Who has hung up hears nothing.
             let _ = question.send(Box::new(self.snapshot()));
         }
@@ -35,7 +36,12 @@ impl Supervisor<'_> {
             started_unix_seconds: started.as_secs_f64(),
             totals: self.totals(),
             workers: self.seats.len(),
-            workers_ready: self.seats.iter().filter_map(Seat::worker).filter(|worker| worker.is_ready).count(),
+            workers_ready: self
+                .seats
+                .iter()
+                .filter_map(Seat::worker)
+                .filter(|worker| worker.is_ready)
+                .count(),
             tally: self.tally,
             generation: self.assignments.generation,
             modules: modules.collect(),
