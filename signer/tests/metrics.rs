@@ -7,10 +7,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use cli::Method;
 use rustix::process::Signal;
@@ -24,7 +25,8 @@ fn ask(mut stream: impl Read + Write, request: &[u8]) -> Option<(u32, String, St
     // Who is refused early can't send all of it, and may lose the answer.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let read = stream.read_to_end(&mut answer);
+    assert!(!read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "not cut off");
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.split(' ').nth(1)?.parse().unwrap(), head.to_ascii_lowercase(), body.to_owned()))
@@ -42,7 +44,10 @@ impl Port {
     }
 
     fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.0).unwrap()
+        let stream = TcpStream::connect(&self.0).unwrap();
+        // A watchdog.
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
     }
 
     fn ask(&self, request: &str) -> (u32, String, String) {
@@ -91,7 +96,7 @@ fn figures_add_up_agree_with_ctl_and_go_on_when_a_worker_is_killed() {
             let message = Message { position, method: *method, intended_ns: now_ns, now_ns, bytes };
             producer.borrow_mut().publish(&message, WhenFull::Wait, &waiting()).unwrap();
             producer.borrow().flush();
-            let forever = std::time::Duration::MAX;
+            let forever = Duration::MAX;
             let (mut message, mut signature) = (Vec::new(), Vec::new());
             let read = consumer.read(position, &mut message, &mut signature, &waiting(), forever);
             let Some(Delivery::Record(record)) = read.unwrap() else { panic!("no record") };
