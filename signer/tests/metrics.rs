@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -89,19 +91,25 @@ fn figures_add_up_agree_with_ctl_and_go_on_when_a_worker_is_killed() {
         rig.signer(&["--workers", "2", "--metrics", "127.0.0.1:0", "--control", control.to_str().unwrap()]);
     let port = Port::of(&mut running);
     let (producer, consumer) = (rig.producer(), rig.consumer());
-    let producer = std::cell::RefCell::new(producer);
-    let pass = |from: u64, count: usize| {
-        for (position, (method, bytes)) in (from..).zip(&messages(count, &SIGNING)) {
-            let now_ns = shmem_layout::now_ns();
-            let message = Message { position, method: *method, intended_ns: now_ns, now_ns, bytes };
-            producer.borrow_mut().publish(&message, WhenFull::Wait, &waiting()).unwrap();
-            producer.borrow().flush();
-            let forever = Duration::MAX;
-            let (mut message, mut signature) = (Vec::new(), Vec::new());
-            let read = consumer.read(position, &mut message, &mut signature, &waiting(), forever);
-            let Some(Delivery::Record(record)) = read.unwrap() else { panic!("no record") };
-            consumer.answer_for(record.sequence, record.source, record.position).unwrap();
-            consumer.flush();
+    let producer = RefCell::new(producer);
+    let publish = |position: u64| {
+        let (now_ns, bytes) = (shmem_layout::now_ns(), format!("message {position}").into_bytes());
+        let method = SIGNING[position as usize % 2] as u32;
+        let message = Message { position, method, intended_ns: now_ns, now_ns, bytes: &bytes };
+        producer.borrow_mut().publish(&message, WhenFull::Wait, &waiting()).unwrap();
+        producer.borrow().flush();
+    };
+    let take = |position: u64| {
+        let (mut message, mut signature) = (Vec::new(), Vec::new());
+        let read = consumer.read(position, &mut message, &mut signature, &waiting(), Duration::MAX);
+        let Some(Delivery::Record(record)) = read.unwrap() else { panic!("no record") };
+        consumer.answer_for(record.sequence, record.source, record.position).unwrap();
+        consumer.flush();
+    };
+    let pass = |positions: Range<u64>| {
+        for position in positions {
+            publish(position);
+            take(position);
         }
     };
     // A record is counted in the moment after it was answered.
@@ -129,7 +137,10 @@ fn figures_add_up_agree_with_ctl_and_go_on_when_a_worker_is_killed() {
         }
         now
     };
-    pass(0, 400);
+    pass(0..390);
+    (390..400).for_each(publish);
+    until(|| (sum(&port.scrape(), "ring_used_slots", "") == 10.0).then_some(()));
+    (390..400).for_each(take);
     let first = check(400.0);
     assert_eq!(sum(&first, "workers_ready", ""), 2.0);
     assert_eq!(sum(&first, "ring_capacity_slots", ""), 64.0);
@@ -141,7 +152,7 @@ fn figures_add_up_agree_with_ctl_and_go_on_when_a_worker_is_killed() {
         (sum(&now, "worker_deaths_total", "sigkill") == 1.0 && sum(&now, "workers_ready", "") == 2.0)
             .then_some(())
     });
-    pass(400, 600);
+    pass(400..1000);
     let second = check(1000.0);
     for (name, before) in &first {
         if name.contains("_total")
