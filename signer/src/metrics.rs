@@ -28,8 +28,11 @@ pub(crate) use server::Server;
 /// The metrics' part of the signer's command line.
 #[derive(Args)]
 pub(crate) struct MetricsArguments {
-    /// Serve Prometheus metrics, /healthz and /readyz: 127.0.0.1:PORT (0: any port, which is said), or unix:PATH
-    #[arg(long, value_name = "ADDRESS")]
+    /// Serve /metrics for Prometheus, /healthz and /readyz: at 127.0.0.1:PORT or unix:PATH
+    ///
+    /// Port 0 is any that is free, and is said on standard error. A socket lies in a folder of yours with mode 700, which is made
+    /// if it is missing
+    #[arg(long, value_name = "ADDRESS", help_heading = "Operation")]
     pub metrics: Option<Address>,
 }
 
