@@ -24,6 +24,7 @@ flags='
 --public-key        consumer  TEXT                            one more key to trust, HEX or a file; may be repeated
 --verify-before-release signer -                          verify natively before the consumer gets it
 --control           signer    TEXT                            folder for signer ctl, which changes a running signer
+--metrics           signer    TEXT                            serve metrics: 127.0.0.1:PORT or unix:PATH
 --limits            signer    TEXT                            TOML file: what a module may use
 --deadline          signer    NUMBER                          CPU time that a module may take for a message, in ms (500)
 --cache             signer    TEXT                            folder for compiled modules, or none

@@ -16,6 +16,8 @@ pub struct Request {
     pub method: u32,
     /// Bytes of message, not above the ring's capacity for it.
     pub message_len: usize,
+    /// When the record was due, in nanoseconds of the ring's clock: whatever the producer says, the future included.
+    pub intended_ns: u64,
 }
 
 /// What a signer answers.
@@ -74,6 +76,20 @@ impl Signer {
         batch: &mut Vec<Claim>,
         waiting: &Waiting,
     ) -> Result<Claims, WaitError> {
+        self.claim_while(max, batch, waiting, |_| ())
+    }
+
+    /// As [`claim`](Self::claim); `idle` is called every 10 to 20 ms while it waits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn claim_while(
+        &mut self,
+        max: usize,
+        batch: &mut Vec<Claim>,
+        waiting: &Waiting,
+        mut idle: impl FnMut(&Ring),
+    ) -> Result<Claims, WaitError> {
         let before = batch.len();
         let attempt = || match self.ring.core.claim_written(self.ring.me, max, batch) {
             Ok(Found::Claims) => Some(Ok(Claims::Some)),
@@ -84,7 +100,11 @@ impl Signer {
         // Who holds no claim owns no slot: one that bears our name was forged, and is taken over like a dead member's.
         let holder = if self.held == 0 { Owner::NOBODY } else { self.ring.me };
         let record = WaitsFor { event: Event::Published, holder, pending: &Core::pending_drain };
-        let found = self.ring.wait(&record, waiting, &mut self.watch, attempt, || None);
+        let idle = || {
+            idle(&self.ring);
+            None
+        };
+        let found = self.ring.wait(&record, waiting, &mut self.watch, attempt, idle);
         self.held += (batch.len() - before) as u64;
         found
     }
@@ -94,7 +114,8 @@ impl Signer {
         let cells = self.ring.cells();
         let slot = cells.slot(claim.sequence);
         let message_len = slot.get(slot::MESSAGE_LEN).min(cells.geometry.message_capacity as u64) as usize;
-        Request { method: (slot.get(slot::SOURCE_AND_METHOD) >> 32) as u32, message_len }
+        let method = (slot.get(slot::SOURCE_AND_METHOD) >> 32) as u32;
+        Request { method, message_len, intended_ns: slot.get(slot::INTENDED_NS) }
     }
 
     /// Copies the message into private memory: once, for whoever reads it twice may read two messages, and a nonce

@@ -146,6 +146,9 @@ impl Engines {
             None => workshop.instance(extension).map_err(Failure::environment)?,
         };
         let signed = instance.run(ExtensionKind::Sign, batch);
+        if let Err(error) = &signed {
+            workshop.stats.note_failed_run(error);
+        }
         if instance.is_usable() {
             workshop.stats.restores.add(u64::from(signed.is_err()));
             extension.instance = Some(instance);

@@ -39,6 +39,7 @@ mod control;
 mod ctl;
 mod descriptors;
 mod engines;
+mod inbox;
 mod installer;
 mod key;
 mod keygen;
@@ -47,6 +48,7 @@ mod known_answers;
 mod limits;
 mod manner;
 mod memory_lock;
+mod metrics;
 mod options;
 mod orders;
 mod overdue;
@@ -68,6 +70,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 pub use cache_command::{CacheArguments, CacheCommand};
 pub use ctl::CtlOptions;
 pub use key::{KeyError, KeySource};
+pub use metrics::Address as MetricsAddress;
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
 pub use prepare::PrepareOptions;
 

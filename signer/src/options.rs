@@ -16,6 +16,7 @@ use crate::cache_command::{CacheArguments, CacheCommand};
 use crate::control::ControlArguments;
 use crate::ctl::{CtlArguments, CtlOptions};
 use crate::limits::{self, LimitArguments};
+use crate::metrics::{Address, MetricsArguments};
 use crate::release_check::ReleaseCheckOptions;
 use crate::{KeySource, PrepareOptions};
 
@@ -49,6 +50,8 @@ pub struct SupervisorOptions {
     pub report: Option<PathBuf>,
     /// The private folder that the control plane is served in, if it is.
     pub control: Option<PathBuf>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<Address>,
     /// What the workers do.
     pub work: WorkOptions,
 }
@@ -171,6 +174,8 @@ struct SupervisorArguments {
     report: Option<PathBuf>,
     #[command(flatten)]
     control: ControlArguments,
+    #[command(flatten)]
+    metrics: MetricsArguments,
 }
 
 #[derive(Args)]
@@ -260,6 +265,7 @@ impl SupervisorArguments {
             workers: self.workers.into(),
             report: self.report,
             control: self.control.control,
+            metrics: self.metrics.metrics,
             work: self.work.check()?,
         })
     }

@@ -107,8 +107,8 @@ impl MethodReport {
             runtime: assignment.runtime.name(),
             variant: said(&assignment.variant),
             module_sha256: said(&assignment.sha256),
-            signed: totals.signed,
-            failed: totals.failed,
+            signed: totals.signed(),
+            failed: totals.failed(),
             sign_busy_ns: totals.busy_ns,
         }
     }

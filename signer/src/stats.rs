@@ -1,16 +1,24 @@
 //! A worker's page of statistics: it alone writes, its supervisor reads. The page outlives the worker, and the one
 //! that takes its place goes on counting.
 
+mod histogram;
+mod totals;
+
 use std::fs::File;
 use std::io;
-use std::iter::Sum;
-use std::ops::{Add, Deref};
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cli::Method;
+use extension_engine::EngineError;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use crate::status;
+
+pub(crate) use histogram::{Histogram, HistogramTotals};
+pub(crate) use totals::{MethodTotals, Totals};
 
 const PAGE_LEN: usize = 4096;
 
@@ -28,6 +36,8 @@ pub(crate) struct Stats {
     pub restores: Counter,
     /// Instances replaced: after a trap, a missed deadline, or a full heap.
     pub replacements: Counter,
+    /// Runs that failed as a whole, in the order of [`Stats::FAILURE_NAMES`].
+    failed_runs: [Counter; Stats::FAILURES],
     /// Modules that were found compiled, in memory and on disk, and those that were not.
     pub cache_memory_hits: Counter,
     pub cache_disk_hits: Counter,
@@ -38,21 +48,27 @@ pub(crate) struct Stats {
     pub instantiate_ns: Counter,
     /// How much of the worker's memory is never swapped out: the number of a [`Locked`](crate::memory_lock::Locked).
     pub locked: Counter,
-    /// Records of a method that no engine knows: failed, all of them.
-    pub unknown: Counter,
-    methods: [MethodStats; Method::ALL.len()],
+    /// Slots that the ring has; 0 before the worker has seen it.
+    pub ring_capacity: Counter,
+    /// Slots of the ring that were in use when the worker last looked, and when that was, in nanoseconds of the ring's clock.
+    pub ring_used: Counter,
+    pub ring_seen_ns: Counter,
+    /// One for each method, and one for all that no engine knows.
+    methods: [MethodStats; Stats::METHODS],
 }
 
 /// What a worker counts for each method.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct MethodStats {
-    /// Records answered with a signature.
-    pub signed: Counter,
-    /// Records answered without one.
-    pub failed: Counter,
+    /// Records answered, by their status: in the order of [`MethodStats::OUTCOME_NAMES`].
+    outcomes: [Counter; MethodStats::OUTCOMES],
     /// Time in the engine, in nanoseconds.
     pub busy_ns: Counter,
+    /// When a record was due, until it was claimed.
+    pub queue: Histogram,
+    /// When it was claimed, until it was signed.
+    pub sign: Histogram,
 }
 
 /// A number that one process writes and another reads.
@@ -66,9 +82,14 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds to it.
+    /// Adds to it, from any thread.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Adds to one that a single thread adds to: a plain addition, and none beyond what there is room for.
+    pub fn bump(&self, more: u64) {
+        self.set(self.get().saturating_add(more));
     }
 
     /// Sets it.
@@ -82,113 +103,59 @@ impl Counter {
     }
 }
 
+impl MethodStats {
+    /// What becomes of a record, by the statuses of [`crate::status`]; positive ones are the extension's own.
+    pub const OUTCOME_NAMES: [&'static str; Self::OUTCOMES] = [
+        "signed",
+        "no_engine",
+        "engine_failed",
+        "bad_answer",
+        "not_verified",
+        "deadline",
+        "out_of_memory",
+        "extension_error",
+    ];
+    const OUTCOMES: usize = 8;
+
+    /// Counts a record that was answered with `status`, `queue_ns` after it was due until it was claimed.
+    pub fn note(&self, status: i32, queue_ns: u64) {
+        let outcome = match status {
+            0 => 0,
+            status::OUT_OF_MEMORY..=status::NO_ENGINE => status.unsigned_abs() as usize,
+            _ => Self::OUTCOMES - 1,
+        };
+        self.outcomes[outcome].bump(1);
+        self.queue.note(queue_ns, 1);
+    }
+}
+
 impl Stats {
-    /// The counters of `method`.
-    pub fn of(&self, method: Method) -> &MethodStats {
-        &self.methods[method as usize - 1]
+    /// Methods, in the order of [`Method::ALL`], and what is none.
+    const METHODS: usize = Method::ALL.len() + 1;
+
+    /// Why a run fails as a whole.
+    pub const FAILURE_NAMES: [&'static str; Self::FAILURES] = ["trap", "deadline", "out_of_memory", "other"];
+    const FAILURES: usize = 4;
+
+    /// The counters of `method`; of those that nobody knows, if it is none.
+    pub fn of(&self, method: Option<Method>) -> &MethodStats {
+        &self.methods[method.map_or(Self::METHODS - 1, |method| method as usize - 1)]
     }
 
-    /// Records answered with a signature.
-    pub fn signed(&self) -> u64 {
-        self.methods.iter().map(|method| method.signed.get()).sum()
-    }
-
-    /// Records answered without one.
-    pub fn failed(&self) -> u64 {
-        self.unknown.get() + self.methods.iter().map(|method| method.failed.get()).sum::<u64>()
+    /// Counts a run that failed as a whole.
+    pub fn note_failed_run(&self, error: &EngineError) {
+        let failure = match error {
+            EngineError::Trap { .. } => 0,
+            EngineError::Deadline { .. } => 1,
+            EngineError::OutOfMemory { .. } => 2,
+            _ => 3,
+        };
+        self.failed_runs[failure].bump(1);
     }
 
     /// What it says now.
     pub fn totals(&self) -> Totals {
-        let method = |method: &MethodStats| MethodTotals {
-            signed: method.signed.get(),
-            failed: method.failed.get(),
-            busy_ns: method.busy_ns.get(),
-        };
-        let [ecdsa, schnorr, null] = &self.methods;
-        Totals {
-            batches: self.batches.get(),
-            swaps: self.swaps.get(),
-            restores: self.restores.get(),
-            replacements: self.replacements.get(),
-            cache_memory_hits: self.cache_memory_hits.get(),
-            cache_disk_hits: self.cache_disk_hits.get(),
-            cache_misses: self.cache_misses.get(),
-            compile_ns: self.compile_ns.get(),
-            instantiate_ns: self.instantiate_ns.get(),
-            unknown: self.unknown.get(),
-            methods: [method(ecdsa), method(schnorr), method(null)],
-        }
-    }
-}
-
-/// What several pages say, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub batches: u64,
-    pub swaps: u64,
-    pub restores: u64,
-    pub replacements: u64,
-    pub cache_memory_hits: u64,
-    pub cache_disk_hits: u64,
-    pub cache_misses: u64,
-    pub compile_ns: u64,
-    pub instantiate_ns: u64,
-    pub unknown: u64,
-    pub methods: [MethodTotals; Method::ALL.len()],
-}
-
-/// As [`Totals`], for a method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MethodTotals {
-    pub signed: u64,
-    pub failed: u64,
-    pub busy_ns: u64,
-}
-
-impl Totals {
-    /// Records answered with a signature.
-    pub fn signed(&self) -> u64 {
-        self.methods.iter().map(|method| method.signed).sum()
-    }
-
-    /// Records answered without one.
-    pub fn failed(&self) -> u64 {
-        self.unknown + self.methods.iter().map(|method| method.failed).sum::<u64>()
-    }
-}
-
-impl Add for Totals {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        let method = |i: usize| {
-            let (one, other) = (&self.methods[i], &other.methods[i]);
-            MethodTotals {
-                signed: one.signed + other.signed,
-                failed: one.failed + other.failed,
-                busy_ns: one.busy_ns + other.busy_ns,
-            }
-        };
-        Self {
-            batches: self.batches + other.batches,
-            swaps: self.swaps + other.swaps,
-            restores: self.restores + other.restores,
-            replacements: self.replacements + other.replacements,
-            cache_memory_hits: self.cache_memory_hits + other.cache_memory_hits,
-            cache_disk_hits: self.cache_disk_hits + other.cache_disk_hits,
-            cache_misses: self.cache_misses + other.cache_misses,
-            compile_ns: self.compile_ns + other.compile_ns,
-            instantiate_ns: self.instantiate_ns + other.instantiate_ns,
-            unknown: self.unknown + other.unknown,
-            methods: [method(0), method(1), method(2)],
-        }
-    }
-}
-
-impl Sum for Totals {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), Add::add)
+        Totals::of(self)
     }
 }
 
@@ -249,12 +216,37 @@ mod tests {
     fn two_mappings_of_a_page_count_together() {
         let supervisors = Page::new().unwrap();
         let workers = Page::map(supervisors.descriptor().unwrap()).unwrap();
-        workers.of(Method::Schnorr).signed.add(3);
-        workers.of(Method::Null).failed.add(2);
-        workers.unknown.add(1);
+        for _ in 0..3 {
+            workers.of(Some(Method::Schnorr)).note(0, 5_000);
+        }
+        workers.of(Some(Method::Null)).note(status::DEADLINE, 0);
+        workers.of(Some(Method::Null)).note(7, 0);
+        workers.of(None).note(status::NO_ENGINE, 0);
         workers.claimed_end.raise(9);
         workers.claimed_end.raise(4);
-        let stats = (supervisors.signed(), supervisors.failed(), supervisors.claimed_end.get());
-        assert_eq!(stats, (3, 3, 9));
+        let totals = supervisors.totals();
+        assert_eq!((totals.signed(), totals.failed(), supervisors.claimed_end.get()), (3, 3, 9));
+        assert_eq!(totals.methods.map(|method| method.queue.count()), [0, 3, 2, 1]);
+        assert_eq!(totals.methods[1].outcomes, [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(totals.methods[2].outcomes, [0, 0, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(totals.methods[3].outcomes, [0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((totals + totals).signed(), 6);
+    }
+
+    #[test]
+    fn every_status_of_the_signer_has_an_outcome_of_its_own() {
+        let page = Page::new().unwrap();
+        let statuses = [
+            0,
+            status::NO_ENGINE,
+            status::ENGINE_FAILED,
+            status::BAD_ANSWER,
+            status::NOT_VERIFIED,
+            status::DEADLINE,
+            status::OUT_OF_MEMORY,
+            i32::MIN,
+        ];
+        statuses.into_iter().for_each(|status| page.of(None).note(status, 0));
+        assert_eq!(page.totals().methods[3].outcomes, [1; MethodStats::OUTCOMES]);
     }
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod begin;
 mod change;
+mod measure;
 mod seat;
 mod start;
 
@@ -15,9 +16,10 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cli::{Exit, Failure};
 use rustix::event::PollFlags;
@@ -32,6 +34,7 @@ use crate::key::Key;
 use crate::keygen;
 use crate::manner::manner;
 use crate::memory_lock::Locked;
+use crate::metrics::{self, Tally};
 use crate::orders::Word;
 use crate::overdue;
 use crate::prepare::Preparation;
@@ -60,8 +63,9 @@ pub(crate) fn run(options: &SupervisorOptions) -> Result<Exit, Failure> {
     let store = options.control.as_deref().map(open_store).transpose()?;
     let assignments = first_assignments(options, store.as_ref())?;
     let control = directory.map(|directory| Server::start(&directory, &options.work.limits)).transpose()?;
-    let mut supervisor =
-        Supervisor::new(options, key, assignments, control, store).map_err(Failure::environment)?;
+    let metrics = options.metrics.as_ref().map(metrics::Server::start).transpose()?;
+    let mut supervisor = Supervisor::new(options, key, assignments, (control, metrics), store)
+        .map_err(Failure::environment)?;
     let outcome = supervisor.try_modules().and_then(|()| supervisor.supervise());
     if let Some((path, file)) = report {
         supervisor.report().write(file).map_err(|error| cant_write(path, &error))?;
@@ -88,9 +92,13 @@ struct Supervisor<'a> {
     assignments: Assignments,
     seats: Vec<Seat>,
     control: Option<Server>,
+    metrics: Option<metrics::Server>,
+    tally: Tally,
     store: Option<Store>,
     change: Option<Change>,
     started: Instant,
+    /// The same by the clock on the wall.
+    started_at: SystemTime,
     /// Set by a signal, which also makes `signals` readable.
     stop: Arc<AtomicBool>,
     signals: UnixStream,
@@ -110,7 +118,7 @@ impl<'a> Supervisor<'a> {
         options: &'a SupervisorOptions,
         key: Key,
         assignments: Assignments,
-        control: Option<Server>,
+        (control, metrics): (Option<Server>, Option<metrics::Server>),
         store: Option<Store>,
     ) -> io::Result<Self> {
         // The flag first: who finds the socket readable finds the flag set.
@@ -128,9 +136,12 @@ impl<'a> Supervisor<'a> {
             assignments,
             seats,
             control,
+            metrics,
+            tally: Tally::default(),
             store,
             change: None,
             started: Instant::now(),
+            started_at: SystemTime::now(),
             stop,
             signals,
             ending: None,
@@ -143,11 +154,13 @@ impl<'a> Supervisor<'a> {
             let mut preparation =
                 Preparation::start(assignment, &self.work, false).map_err(Failure::environment)?;
             loop {
-                let sockets = [preparation.socket(), &self.signals];
-                let mut polled =
-                    sockets.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
-                // A signal may interrupt it; whatever the reason, what follows looks at both.
+                let sockets = [preparation.socket().as_fd(), self.signals.as_fd()].into_iter();
+                let sockets = sockets.chain(self.metrics.as_ref().map(|metrics| metrics.questions().as_fd()));
+                let mut polled: Vec<_> =
+                    sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
+                // A signal may interrupt it; whatever the reason, what follows looks at all of them.
                 let _ = poll(&mut polled, None);
+                self.heed_questions();
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(Failure::failed("interrupted"));
                 }
@@ -175,6 +188,7 @@ impl<'a> Supervisor<'a> {
             self.sleep();
             self.listen();
             self.heed_requests();
+            self.heed_questions();
             self.heed_time_and_signals();
         }
         self.abandon_change("the signer has ended");
@@ -202,7 +216,11 @@ impl<'a> Supervisor<'a> {
             if matches!(self.seats[number].state, State::Due(time) if time <= now) {
                 let page = Some(&self.seats[number].page);
                 match Worker::start(number, &self.work, &self.key, &self.assignments, page) {
-                    Ok(worker) => self.seats[number].state = State::Running(worker),
+                    Ok(worker) => {
+                        self.tally.starts += 1;
+                        self.tally.restarts += u64::from(self.seats[number].deaths > 0);
+                        self.seats[number].state = State::Running(worker);
+                    }
                     Err(error) => {
                         self.seats[number].state = State::Ended;
                         self.end(Failure::environment(format_args!("can't start worker {number}: {error}")));
@@ -218,6 +236,7 @@ impl<'a> Supervisor<'a> {
         let sockets = workers.map(Worker::control).chain([&self.signals]);
         let sockets = sockets.chain(self.change.as_ref().and_then(Change::socket)).map(AsFd::as_fd);
         let sockets = sockets.chain(self.control.as_ref().map(AsFd::as_fd));
+        let sockets = sockets.chain(self.metrics.as_ref().map(|metrics| metrics.questions().as_fd()));
         let mut polled: Vec<_> =
             sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
         let due = self.seats.iter().filter_map(|seat| match seat.state {
@@ -296,12 +315,13 @@ impl<'a> Supervisor<'a> {
             Some(2) => self.end(Failure::bad_input(words)),
             Some(3) => self.end(Failure::environment(words)),
             _ if self.ending.is_some() || self.change.as_ref().is_some_and(Change::is_handing_over) => {}
-            Some(overdue::EXIT_CODE) => self.start_again(number, &format!("{name} {words}")),
-            _ => self.start_again(number, &format!("{name} {}", manner(status))),
+            Some(overdue::EXIT_CODE) => self.start_again(number, status, &format!("{name} {words}")),
+            _ => self.start_again(number, status, &format!("{name} {}", manner(status))),
         }
     }
 
-    fn start_again(&mut self, number: usize, death: &str) {
+    fn start_again(&mut self, number: usize, status: ExitStatus, death: &str) {
+        self.tally.note_death(status);
         let seat = &mut self.seats[number];
         let wait = seat.note_death(death);
         if seat.fruitless_deaths >= DEATHS_MAX {

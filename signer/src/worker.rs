@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cli::{Exit, Failure, Method};
 use extension_engine::{Batch, Settings};
 use rustix::thread::set_name;
-use shmem_layout::{Answer, Claim, Claims, RingPath, Signer, WaitError, Waiting, now_ns};
+use shmem_layout::{Answer, Claim, Claims, Request, Ring, RingPath, Signer, WaitError, Waiting, now_ns};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -24,7 +24,7 @@ use crate::memory_lock::lock_memory;
 use crate::orders::{self, Mouth, Order, Orders, Word};
 use crate::pace::Pace;
 use crate::release_check::ReleaseCheck;
-use crate::stats::Page;
+use crate::stats::{Page, Stats};
 use crate::{WorkOptions, WorkerOptions, descriptors, kin, status};
 
 /// What a batch may hold of messages and signatures, in bytes.
@@ -88,6 +88,8 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         ring.prefault().map_err(|error| unusable(&error))?;
     }
     let signer = ring.join_signer().map_err(|error| unusable(&error))?;
+    workshop.stats.ring_capacity.set(signer.ring().spec().capacity.into());
+    note_ring(&workshop.stats, signer.ring(), now_ns());
     let (mouth, shared) = (Arc::new(mouth), Arc::new(Shared::new(engines)));
     mouth.say(&Word::Ready);
     while standby && !matches!(orders.next().map_err(Failure::environment)?, Order::Go) {}
@@ -128,13 +130,21 @@ struct Job {
     claim: Claim,
     method: u32,
     message_len: usize,
+    /// How long it has waited since it was due.
+    queue_ns: u64,
 }
 
 impl Job {
-    fn read(signer: &Signer, claim: Claim) -> Self {
-        let request = signer.request(&claim);
-        Self { claim, method: request.method, message_len: request.message_len }
+    fn read(signer: &Signer, claim: Claim, claimed_ns: u64) -> Self {
+        let Request { method, message_len, intended_ns } = signer.request(&claim);
+        Self { claim, method, message_len, queue_ns: claimed_ns.saturating_sub(intended_ns) }
     }
+}
+
+/// A record whose message is in the batch.
+struct Taken {
+    claim: Claim,
+    queue_ns: u64,
 }
 
 struct Worker<'a> {
@@ -146,8 +156,8 @@ struct Worker<'a> {
     stats: Arc<Page>,
     mouth: Arc<Mouth>,
     batch: Batch,
-    /// The claims of the records in `batch`.
-    in_batch: Vec<Claim>,
+    /// The records in `batch`.
+    in_batch: Vec<Taken>,
 }
 
 impl Worker<'_> {
@@ -155,8 +165,10 @@ impl Worker<'_> {
         let mut pace = Pace::new(records_max);
         let mut claims = Vec::with_capacity(records_max);
         let mut jobs = Vec::with_capacity(records_max);
+        let stats = Arc::clone(&self.stats);
         while !waiting.is_stopped() {
-            match self.signer.claim(pace.records(), &mut claims, waiting) {
+            let idle = |ring: &Ring| note_ring(&stats, ring, now_ns());
+            match self.signer.claim_while(pace.records(), &mut claims, waiting, idle) {
                 Ok(Claims::Some) => {}
                 Ok(Claims::Drained) => return Ok(Exit::Done),
                 Err(WaitError::Stopped) => break,
@@ -164,12 +176,15 @@ impl Worker<'_> {
             }
             let claimed_ns = now_ns();
             let count = claims.len();
-            jobs.extend(claims.drain(..).map(|claim| Job::read(&self.signer, claim)));
+            jobs.extend(claims.drain(..).map(|claim| Job::read(&self.signer, claim, claimed_ns)));
             let mut engines = shared.engines();
             self.work_off(&mut engines, &mut jobs, claimed_ns)?;
             shared.switch_if_posted(&mut engines);
             drop(engines);
-            pace.note(count, now_ns() - claimed_ns);
+            let done_ns = now_ns();
+            pace.note(count, done_ns - claimed_ns);
+            // Others write these lines, and no record waits for them now.
+            note_ring(&stats, self.signer.ring(), done_ns);
         }
         Ok(Exit::Failed)
     }
@@ -181,7 +196,7 @@ impl Worker<'_> {
         jobs: &mut Vec<Job>,
         claimed_ns: u64,
     ) -> Result<(), Failure> {
-        self.stats.batches.add(1);
+        self.stats.batches.bump(1);
         if let Some(last) = jobs.last() {
             self.stats.claimed_end.raise(last.claim.sequence() + 1);
         }
@@ -209,7 +224,7 @@ impl Worker<'_> {
     fn take(&mut self, job: Job) -> Result<(), Failure> {
         let copy = |message: &mut [u8]| self.signer.copy_message(&job.claim, message);
         self.batch.push(job.message_len, copy).map_err(Failure::environment)?;
-        self.in_batch.push(job.claim);
+        self.in_batch.push(Taken { claim: job.claim, queue_ns: job.queue_ns });
         Ok(())
     }
 
@@ -221,7 +236,7 @@ impl Worker<'_> {
             let (count, label) = (self.in_batch.len(), engines.label(method));
             self.mouth.warn(|| format!("module {label} failed {count} records of {method}: {error}"));
             if count > 1 {
-                self.stats.of(method).busy_ns.add(now_ns() - started_ns);
+                self.stats.of(Some(method)).busy_ns.bump(now_ns() - started_ns);
                 return self.sign_one_by_one(engines, method, claimed_ns);
             }
         }
@@ -236,9 +251,10 @@ impl Worker<'_> {
             });
         }
         let signed_ns = now_ns();
-        let stats = self.stats.of(method);
+        let stats = self.stats.of(Some(method));
         let origin = engines.origin(method);
-        for (i, claim) in self.in_batch.drain(..).enumerate() {
+        let count = self.in_batch.len() as u64;
+        for (i, Taken { claim, queue_ns }) in self.in_batch.drain(..).enumerate() {
             let (status, signature) = match &signed {
                 Ok(()) => self.release_check.answer(&self.batch, i),
                 Err(error) => (status::of_failed_run(error), &[][..]),
@@ -248,9 +264,9 @@ impl Worker<'_> {
                 let label = engines.label(method);
                 self.mouth.warn(|| format!("module {label} failed a record of {method}: {error}"));
             }
-            let counter = if status == 0 { &stats.signed } else { &stats.failed };
-            counter.add(1);
+            stats.note(status, queue_ns);
         }
+        stats.sign.note(signed_ns - claimed_ns, count);
         let answered_ns = now_ns();
         if held_back > 0 {
             engines.discard(method);
@@ -258,7 +274,7 @@ impl Worker<'_> {
             let label = engines.label(method);
             self.mouth.warn(|| format!("module {label} could not forget a batch of {method}: {error}"));
         }
-        stats.busy_ns.add(signed_ns - started_ns + (now_ns() - answered_ns));
+        stats.busy_ns.bump(signed_ns - started_ns + (now_ns() - answered_ns));
         Ok(())
     }
 
@@ -272,11 +288,11 @@ impl Worker<'_> {
     ) -> Result<(), Failure> {
         let alone = new_batch(1, self.lens)?;
         let together = mem::replace(&mut self.batch, alone);
-        for (i, claim) in mem::take(&mut self.in_batch).into_iter().enumerate() {
+        for (i, taken) in mem::take(&mut self.in_batch).into_iter().enumerate() {
             let message = together.message(i);
             self.batch.clear();
             self.batch.push(message.len(), |to| to.copy_from_slice(message)).map_err(Failure::environment)?;
-            self.in_batch.push(claim);
+            self.in_batch.push(taken);
             self.sign(engines, method, claimed_ns)?;
         }
         self.batch = together;
@@ -285,12 +301,21 @@ impl Worker<'_> {
 
     /// Answers the records of a method that there isn't.
     fn refuse(&mut self, claimed_ns: u64) {
-        self.stats.unknown.add(self.in_batch.len() as u64);
-        for claim in self.in_batch.drain(..) {
+        let stats = self.stats.of(None);
+        for Taken { claim, queue_ns } in self.in_batch.drain(..) {
+            let refused_ns = now_ns();
             self.signer
-                .answer(claim, &answer(status::NO_ENGINE, &[], claimed_ns, now_ns(), Origin::default()));
+                .answer(claim, &answer(status::NO_ENGINE, &[], claimed_ns, refused_ns, Origin::default()));
+            stats.note(status::NO_ENGINE, queue_ns);
+            stats.sign.note(refused_ns - claimed_ns, 1);
         }
     }
+}
+
+/// Takes note of how full the ring is: once a batch, and now and then while there is none.
+fn note_ring(stats: &Stats, ring: &Ring, seen_ns: u64) {
+    stats.ring_used.set(ring.slots_in_use());
+    stats.ring_seen_ns.set(seen_ns);
 }
 
 fn answer(status: i32, signature: &[u8], claimed_ns: u64, signed_ns: u64, origin: Origin) -> Answer<'_> {

@@ -1,17 +1,16 @@
 //! The supervisor's end of the control plane: calls come out of it as [`Request`]s.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, mpsc};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use cli::Failure;
 use control_protocol::{Bounds, Call, Code, Handler, Refusal, Responder};
 use extension_engine::Limits;
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::api::{Event, Request};
 use super::convert;
 use super::directory::Directory;
+use crate::inbox::{Inbox, Outbox, inbox};
 
 /// How long a client may do nothing.
 pub(super) const IDLE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
@@ -19,11 +18,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(if cfg!(test) { 5 } else {
 /// A control plane that is served. Dropped, it ends: calls that wait are told so, answers under way and events that were
 /// published are sent, for which clients have a second or two, and the socket is removed.
 pub(crate) struct Server {
-    /// None once it ends, as with the server.
-    requests: Option<mpsc::Receiver<Request>>,
-    /// Rings when there is a request.
-    bell: Arc<OwnedFd>,
-    server: Option<control_protocol::Server>,
+    /// Dropped first: calls that wait lose their responder with it. Only then: the server waits for its clients.
+    requests: Inbox<Request>,
+    server: control_protocol::Server,
 }
 
 impl Server {
@@ -36,54 +33,35 @@ impl Server {
         let said = |error: std::io::Error| {
             Failure::environment(format_args!("can't serve the control plane: {error}"))
         };
-        let (sender, requests) = mpsc::channel();
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let bell = Arc::new(eventfd(0, flags).map_err(|error| said(error.into()))?);
-        let handler = handler(sender, Arc::clone(&bell));
+        let (requests, sender) = inbox().map_err(said)?;
+        let handler = handler(sender);
         let held = directory.try_clone().map_err(said)?;
         // Dropped with the thread: until then nobody else has the folder.
         let on_end = move || held.remove_socket();
         let server = control_protocol::Server::start(directory.listen()?, bounds(limits), handler, on_end);
-        Ok(Self { requests: Some(requests), bell, server: Some(server.map_err(said)?) })
+        Ok(Self { requests, server: server.map_err(said)? })
     }
 
     /// The next call that waits, if any. Once there is none, [`AsFd::as_fd`] is readable when there is one again.
     pub fn next_request(&self) -> Option<Request> {
-        let requests = self.requests.as_ref()?;
-        requests.try_recv().ok().or_else(|| {
-            // First the bell, then another look: who rings in between is seen, or rings.
-            let _ = rustix::io::read(&*self.bell, &mut [0; 8]);
-            requests.try_recv().ok()
-        })
+        self.requests.next()
     }
 
     /// The limits have changed.
     pub fn set_limits(&self, limits: &Limits) {
-        if let Some(server) = &self.server {
-            server.set_bounds(bounds(limits));
-        }
+        self.server.set_bounds(bounds(limits));
     }
 
     /// Tells it to whoever watches. Never blocks.
     pub fn publish(&self, event: Event) {
-        if let Some(server) = &self.server {
-            server.publish(event.into());
-        }
+        self.server.publish(event.into());
     }
 }
 
 impl AsFd for Server {
     /// Readable when a call waits.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Calls that wait lose their responder with the queue. Only then: the server waits for its clients.
-        drop(self.requests.take());
-        drop(self.server.take());
+        self.requests.as_fd()
     }
 }
 
@@ -91,15 +69,13 @@ fn bounds(limits: &Limits) -> Bounds {
     Bounds { module_len: limits.module_len, compile: limits.compile, idle: IDLE }
 }
 
-/// Puts calls into the queue, and rings; what is wrong with a call at first sight does not get there.
-fn handler(requests: mpsc::Sender<Request>, bell: Arc<OwnedFd>) -> Handler {
+/// Puts calls into the queue; what is wrong with a call at first sight does not get there.
+fn handler(requests: Outbox<Request>) -> Handler {
     Box::new(move |call: Call, respond: Responder| match convert::command(call) {
         Ok(command) => {
             let reply = Box::new(move |answer| respond(convert::reply(answer)));
             // If nobody takes it any more, it is dropped, which says so to the client.
-            let _ = requests.send(Request { command, reply });
-            // A counter that is full is one that rings.
-            let _ = rustix::io::write(&*bell, &1_u64.to_ne_bytes());
+            requests.put(Request { command, reply });
         }
         Err(message) => respond(Err(Refusal::new(Code::InvalidArgument, message))),
     })

@@ -106,7 +106,10 @@ impl Supervisor<'_> {
                 continue;
             }
             match Worker::start(number, &work, key, &self.assignments, None) {
-                Ok(worker) => seat.standby = Some(worker),
+                Ok(worker) => {
+                    self.tally.starts += 1;
+                    seat.standby = Some(worker);
+                }
                 Err(error) => {
                     dismiss(&mut self.seats);
                     let why = format!("can't start another worker {number}: {error}");

@@ -285,12 +285,14 @@ impl Supervisor<'_> {
         let answer = match terms {
             NewTerms::Key(key) => {
                 let public_key = super::public_key(&key);
+                self.tally.key_rotations += 1;
                 (self.key, self.public_key) = (key, public_key.clone());
                 self.tell("key-rotated", None, format!("records are signed for {public_key}"));
                 Answer::Rotated { public_key }
             }
             NewTerms::Limits(limits) => {
                 self.work.limits = limits;
+                self.tally.limit_changes += 1;
                 if let Some(control) = &self.control {
                     control.set_limits(&self.work.limits);
                 }

@@ -237,7 +237,8 @@ impl Worker {
 
 impl Progress {
     fn of(stats: &Stats) -> Self {
-        Self { answered: stats.signed() + stats.failed(), claimed_end: stats.claimed_end.get() }
+        let totals = stats.totals();
+        Self { answered: totals.signed() + totals.failed(), claimed_end: stats.claimed_end.get() }
     }
 }
 

@@ -262,6 +262,15 @@ impl Running {
         self.0.id()
     }
 
+    /// The next line that it says on standard error, without its end.
+    pub fn line(&mut self) -> String {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while self.0.stderr.as_mut().unwrap().read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
     pub fn stdin(&mut self) -> &mut std::process::ChildStdin {
         self.0.stdin.as_mut().unwrap()
     }
