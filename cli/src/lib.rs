@@ -1,6 +1,7 @@
 //! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, signing methods, Ctrl-C.
 
 mod arguments;
+mod generate;
 mod method;
 mod placement;
 mod stop;
@@ -10,7 +11,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-pub use arguments::{parse, parse_from};
+pub use arguments::{examples, one_of, parse, parse_from};
 pub use method::{Method, MethodChoice};
 pub use placement::{Cpus, Placement};
 pub use stop::stop_on_signals;
