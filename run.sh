@@ -190,7 +190,7 @@ stop() {
     for pid in "${!role_of[@]}"; do
         kill -KILL -- "-$pid" "$pid" 2>/dev/null || true
     done
-    wait 2>/dev/null
+    wait "${!role_of[@]}" 2>/dev/null || true
     role_of=()
 }
 

@@ -2,9 +2,11 @@
 # Prints docs/reference/programs.md: what the programs' --help says. `tools/reference.sh >docs/reference/programs.md` after a
 # flag has changed; ./test.sh help compares.
 set -euo pipefail
+# shellcheck source=tools/build.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/build.sh"
 
 # Without a terminal, whose width the programs would fill.
+# shellcheck disable=SC2016 # the backticks are Markdown
 help_of() { # PROGRAM [SUBCOMMAND]...
     printf '\n%s `%s`\n\n```text\n' "$heading" "${*##*/}"
     env -u COLUMNS "$@" --help </dev/null 2>/dev/null | sed 's/ *$//'

@@ -132,7 +132,10 @@ impl OutputFolder {
 
     /// The failure to write the file called `name`.
     pub fn cannot_write(&self, name: &str, error: &dyn Display) -> Failure {
-        unusable(&self.path_of(name), error)
+        Failure::environment(format_args!(
+            "output {}: {error}; mend that and start again with the same --ring and --out to go on, or choose another folder with --out",
+            self.path_of(name).display()
+        ))
     }
 }
 
