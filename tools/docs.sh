@@ -8,7 +8,7 @@
 # Every block ```sh of every page is run as it stands there, the blocks of a page one after the other in one shell and one
 # folder. What can't be run stands in a block ```console with the reason behind it; a page that needs a toolchain says so.
 step_commands() {
-    local page count blocks=0 pages=0 others reason
+    local page count began blocks=0 pages=0 others reason
     enter_work_folder
     others=$(grep -n '^```console' README.md docs/*.md docs/*/*.md)
     check 'a block that is not run says why' same "$(grep -E '```console *$' <<<"$others")" ''
@@ -23,8 +23,10 @@ step_commands() {
         else
             : >"$work/toolchain"
         fi
+        began=$SECONDS
         run_page "$page"
-        check "$page: every block" same "$(wc -l <"$work/done")" "$count"
+        check "$page: every block, $((SECONDS - began)) s" same "$(wc -l <"$work/done")" "$count"
+        check_outcome "$page" "$work/${page//\//-}"
         ((++pages, blocks += $(wc -l <"$work/done")))
     done
     if [[ -n $others ]]; then
@@ -35,6 +37,26 @@ step_commands() {
     fi
     verdict && printf '%d blocks of %d pages\n' "$blocks" "$pages"
 }
+
+# What the commands of a page must have come to, where that is more than having ended well.
+check_outcome() { # PAGE FOLDER
+    case $1 in
+        README.md)
+            check_run "$1: its input" "$2/results" 500
+            check "$1: by hand" same "$(verified_in "$2/by-hand")" 1024
+            ;;
+        docs/how-to/swap-a-module.md)
+            check "$1: signed" same "$(verified_in "$2/live")" 4000
+            check "$1: swapped" grep -q '"generation":2' "$2/live/signatures.ndjson"
+            ;;
+        docs/how-to/operate-and-recover.md)
+            check "$1: each message once" same "$(verified_in "$2/live")" 5000
+            check "$1: in order" same "$(gaps_of "$2/live")" ''
+            ;;
+    esac
+}
+
+verified_in() { grep -c '"verified":true' "$1/signatures.ndjson"; }
 
 # Prints the openings of blocks that would be left out in silence: of another shell, without a word, or indented.
 odd_blocks() {
@@ -69,7 +91,7 @@ make_checkout() { # FOLDER
     rm -f "$1/out" "$1/target" && ln -s "$target" "$1/target" || return
     cat >"$1/.cargo-shim/cargo" <<SHIM
 #!/bin/sh
-if [ "\$PWD" = "$1" ] && [ "\$1" = build ]; then exit 0; fi
+if [ "\$PWD" = "$1" ] && [ "\$1 \$2 \$3" = 'build --release --locked' ]; then exit 0; fi
 PATH=\${PATH#"$1/.cargo-shim:"}
 export PATH
 exec "\${CARGO:-cargo}" "\$@"
