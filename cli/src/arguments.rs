@@ -48,7 +48,9 @@ pub fn parse_from<A: Parser>(
 
 /// The command line of a program: its own, and what every program has.
 fn command<A: CommandFactory>() -> Command {
-    A::command().max_term_width(COLUMNS_MAX).arg(generate::flag())
+    // `-1` is a value that is refused in the words of its flag, and no unknown flag.
+    let command = A::command().mut_args(|argument| argument.allow_negative_numbers(true));
+    command.max_term_width(COLUMNS_MAX).arg(generate::flag())
 }
 
 /// Prints help or version: in colour on a terminal alone.
@@ -105,6 +107,15 @@ fn help_texts(command: &Command) -> String {
 
 /// What clap has to say, without its usage, and with the flags that there are if one was unknown and resembles none.
 fn refusal(mut command: Command, arguments: &[OsString], error: &Error) -> Failure {
+    if let ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand = error.kind() {
+        command.build();
+        let commands = meant(&command, arguments).get_subcommands().filter(|command| !command.is_hide_set());
+        let commands: Vec<_> = commands.map(Command::get_name).collect();
+        return Failure::bad_input(format_args!(
+            "a command is missing: one of {}\nsee --help",
+            commands.join(", ")
+        ));
+    }
     let text = error.render().to_string();
     let end = ["\n\nUsage:", "\n\nFor more"].iter().filter_map(|mark| text.find(mark)).min();
     // clap lists what is missing on lines of their own, behind a colon.
@@ -113,20 +124,26 @@ fn refusal(mut command: Command, arguments: &[OsString], error: &Error) -> Failu
         Some((wrong, legal)) => format!("{wrong}: legal are {}", legal.replacen(']', "", 1)),
         None => reason,
     };
+    // The standard library's words for what is no number.
+    let reason = reason.replace("invalid digit found in string", "a whole number is expected");
     if error.kind() != ErrorKind::UnknownArgument || reason.contains("tip: ") {
         return Failure::bad_input(format_args!("{reason}\nsee --help"));
     }
     command.build();
-    // The flags of the subcommand that was meant.
-    let command = arguments.iter().skip(1).fold(&command, |command, word| {
-        word.to_str().and_then(|word| command.find_subcommand(word)).unwrap_or(command)
-    });
+    let command = meant(&command, arguments);
     let flags: Vec<_> =
         command.get_arguments().filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
     if flags.is_empty() {
         return Failure::bad_input(format_args!("{reason}\nsee --help"));
     }
     Failure::bad_input(format_args!("{reason}\nthe flags are {}", flags.join(", ")))
+}
+
+/// The subcommand that `arguments` name.
+fn meant<'a>(command: &'a Command, arguments: &[OsString]) -> &'a Command {
+    arguments.iter().skip(1).fold(command, |command, word| {
+        word.to_str().and_then(|word| command.find_subcommand(word)).unwrap_or(command)
+    })
 }
 
 #[cfg(test)]
@@ -141,6 +158,9 @@ mod tests {
         #[arg(long, value_parser = ["fast"])]
         #[allow(dead_code, reason = "as above")]
         mode: Option<String>,
+        #[arg(long)]
+        #[allow(dead_code, reason = "as above")]
+        size: Option<u32>,
         #[command(subcommand)]
         #[allow(dead_code, reason = "as above")]
         below: Option<Below>,
@@ -152,7 +172,21 @@ mod tests {
             #[arg(long)]
             #[allow(dead_code, reason = "as above")]
             depth: Option<u8>,
+            #[command(subcommand)]
+            #[allow(dead_code, reason = "as above")]
+            deeper: Option<Deeper>,
         },
+    }
+
+    #[derive(clap::Subcommand, Debug)]
+    enum Deeper {
+        #[command(subcommand)]
+        Deeper(Deepest),
+    }
+
+    #[derive(clap::Subcommand, Debug)]
+    enum Deepest {
+        Deepest,
     }
 
     #[test]
@@ -163,6 +197,8 @@ mod tests {
             refusal(&["x", "--frob"]).contains("'--frob'")
                 && refusal(&["x", "--frob"]).contains("are --ring")
         );
+        assert!(refusal(&["x", "--ring", "r", "--size", "-1"]).contains("'-1' for '--size <SIZE>'"));
+        assert!(refusal(&["x", "below", "deeper"]).contains("a command is missing: one of deepest, help"));
         assert!(refusal(&["x", "--rin", "r"]).contains("'--ring'; see --help"));
         assert!(
             refusal(&["x", "--ring", "r", "--mode", "slow"]).contains("'--mode <MODE>': legal are fast; see")

@@ -44,7 +44,13 @@ impl OutputFolder {
             fs::create_dir_all(path)?;
             File::open(path)
         };
-        let folder = open().map_err(|error| unusable(path, &error))?;
+        let folder = open().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::bad_input(format_args!(
+                "output {}: there is a file in the way; choose another folder with --out",
+                path.display()
+            )),
+            _ => unusable(path, &error),
+        })?;
         // Not every file system has such locks; without them, the user's care must do.
         if let Err(TryLockError::WouldBlock) = folder.try_lock() {
             return Err(Failure::bad_input(format_args!(

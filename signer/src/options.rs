@@ -383,6 +383,9 @@ pub(crate) fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
     let name = &bytes[..equals];
     let method = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
     let method = method.ok_or("NAME is ecdsa, schnorr or null")?;
+    if bytes[equals + 1..].is_empty() {
+        return Err("PATH is empty".to_owned());
+    }
     Ok((method, OsString::from_vec(bytes[equals + 1..].to_vec()).into()))
 }
 

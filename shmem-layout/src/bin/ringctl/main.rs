@@ -66,7 +66,7 @@ enum Command {
     Show {
         /// The ring
         ring: RingPath,
-        /// Again and again, every second or so many (0.01 to 86400), until the ring is removed or Ctrl-C
+        /// Again and again, every second or so many (--watch=5; 0.01 to 86400), until the ring is removed or Ctrl-C
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
         watch: Option<Duration>,
     },
