@@ -6,7 +6,7 @@ source "$root/tools/flags.sh"
 
 declare -A role_of=()
 runtimes=(native wasmtime wasmi)
-ring_dir='' worst=0
+ring_dir='' worst=0 is_vain=''
 
 warn() { printf 'run.sh: %s\n' "$*" >&2 || true; }
 note() { if [[ -t 2 ]]; then warn "$*"; fi; }
@@ -38,6 +38,7 @@ check() {
     [[ $method != [0-2] ]] || method=${methods[method]}
     if [[ $method == null && -z ${option[--verifier]} ]]; then consumer_args+=(--verifier none); fi
     [[ -z $input || $input == - || (-r $input && ! -d $input) ]] || die 2 "--input $input: no file that can be read"
+    if [[ -n ${option[--limits]} && ! -f ${option[--limits]} ]]; then die 2 "--limits ${option[--limits]}: no such file"; fi
     [[ -z $key || -e $key || -L $key ]] || die 2 "--key $key: no such file; \`signer keygen FILE\` makes one"
     if [[ -e $out ]]; then
         [[ -d $out && -z $(ls -A -- "$out") ]] || die 2 "--out $out is no empty folder: choose another"
@@ -109,8 +110,11 @@ run() { # RUNTIME METHOD FOLDER
     "$bin/ringctl" create "$ring_dir/ring" "${ring_args[@]}" >/dev/null
     launch consumer --out "$3" --public-key "$public_key" "${consumer_args[@]}"
     launch signer --key "$key" --runtime "$1" --report "$3/signer.json" "${signer_args[@]}"
-    if ready; then launch producer --method "$2" "${producer_args[@]}"; fi
+    if ready; then launch producer --method "$2" "${producer_args[@]}"; else is_vain=yes; fi
     attend
+    # Nothing was sent: no table of nothing, and a folder that is as empty as it was.
+    if [[ -n $is_vain ]]; then find "$3" -mindepth 1 -delete; fi
+    if [[ -n $is_vain && -z ${option[--out]} ]]; then rmdir -- "$3"; fi
     rm -rf -- "$ring_dir"
 }
 
@@ -180,17 +184,21 @@ abandon() { # EXIT_CODE WHY
 
 # Ends what still runs: asks, waits up to five seconds, then insists. A role leads its own group, workers included.
 stop() {
-    local pid
+    local pid signal=TERM
     ((${#role_of[@]})) || return 0
-    kill -TERM "${!role_of[@]}" 2>/dev/null || true
-    for _ in {1..50}; do
-        kill -0 "${!role_of[@]}" 2>/dev/null || break
-        sleep 0.1
-    done
-    for pid in "${!role_of[@]}"; do
-        kill -KILL -- "-$pid" "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null
+    # Nothing to write down: whoever waits for messages is not asked for a table.
+    if [[ -n $is_vain ]]; then signal=KILL; fi
+    {
+        kill "-$signal" "${!role_of[@]}" || true
+        for _ in {1..50}; do
+            kill -0 "${!role_of[@]}" || break
+            sleep 0.1
+        done
+        for pid in "${!role_of[@]}"; do
+            kill -KILL -- "-$pid" "$pid" || true
+        done
+        wait "${!role_of[@]}" || true
+    } 2>/dev/null # what bash says of its children too
     role_of=()
 }
 

@@ -7,6 +7,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/tools/build.sh"
 cd "$root" || exit 3
 source tools/e2e.sh
 source tools/metrics.sh
+source tools/docs.sh
 source tools/campaigns.sh
 
 # Every step, in order: name, group, the minutes it may take (as it runs by default, and in full), its size (name, default, in
@@ -32,8 +33,9 @@ input           e2e       5     lines:100000               lines through a file 
 compare         e2e       10    messages:64                run.sh --compare, so many messages each
 bad-input       e2e       5     -                          each bad input is refused in its own words, with its own exit code
 interrupt       e2e       5     -                          Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
-readme          e2e       5     -                          the commands of README.md, as they stand there
 metrics         e2e       3     -                          what a signer tells of itself over HTTP, read by promtool
+commands        e2e       10    -                          every block of commands in README.md and docs/, as it stands there
+help            e2e       3     -                          --help, man pages and completions, and that docs/ says what they say
 permissions     e2e       3     -                          what another user may not do
 guests          outside   10    -                          modules rebuilt from source behave the same
 readers-python  outside   5     -                          histogram files, read by the PyPI package hdrhistogram
@@ -243,6 +245,8 @@ set_up() {
     have c++ || packages+=(g++)
     have shellcheck || packages+=(shellcheck)
     have openssl || packages+=(openssl)
+    have groff || packages+=(groff)
+    have mandoc || packages+=(mandoc)
     have setpriv || packages+=(util-linux)
     have curl || packages+=(curl)
     have promtool || packages+=(prometheus)

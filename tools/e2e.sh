@@ -391,29 +391,3 @@ step_permissions() {
     expect 'a key where none can be made' 3 'open/new.pem' "${nobody[@]}" ./signer keygen open/new.pem
     verdict
 }
-
-# What the README says, run as it stands there (its `--compare` is the step of that name).
-step_readme() {
-    local command shm
-    enter_work_folder
-    mkdir "$work/checkout" && ln -s "$root"/* "$work/checkout/" || return
-    rm -f "$work/checkout/out" && cd "$work/checkout" || return
-    seq -f 'message %.0f' 500 >messages.txt
-    while IFS= read -r command; do
-        expect "$command" 0 '' bash -c "$command"
-    done < <(commands_of README.md | grep -E '^\./run\.sh' | grep -v -e --compare)
-    check_run 'its input' results 500
-    rm -r results
-    # The last of its blocks: the roles by themselves, and a signer that is operated; where nobody else's rings are.
-    shm=$(mktemp -d /dev/shm/ringseal-readme-XXXXXX) || return
-    PATH=$bin:$PATH expect 'the roles by themselves' 0 '.*' \
-        bash -ec "$(commands_of README.md | sed -n '/^mkdir/,$p' | sed "s|/dev/shm/|$shm/|g")"
-    check 'the roles by themselves: verified' same "$(grep -c '"verified":true' results/signatures.ndjson)" 1024
-    check 'an operated signer: verified' same "$(grep -c '"verified":true' live/signatures.ndjson)" 8000
-    check 'an operated signer: swapped' same "$(grep -o '"generation":[0-9]*' live/signatures.ndjson | sort -u | sed -n 2p)" '"generation":2'
-    rmdir "$shm/mine" "$shm"
-    verdict
-}
-
-# shellcheck disable=SC2016 # these backticks are the README's
-commands_of() { sed -n '/^```sh$/,/^```$/ { /^```/d; p }' "$1"; }

@@ -1,6 +1,30 @@
 //! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, signing methods, Ctrl-C.
+//!
+//! A `main` is `cli::finish("program", cli::parse().and_then(run))`: [`parse`] answers `--help`, `--version` and `--generate`, and
+//! [`finish`] turns a [`Failure`] into one line and an exit code.
+//!
+//! ```
+//! # use ringseal_cli as cli;
+//! use clap::Parser;
+//! use cli::{Exit, MethodChoice};
+//!
+//! #[derive(Parser, Debug)]
+//! struct Arguments {
+//!     /// How to sign
+//!     #[arg(long, value_parser = cli::one_of::<MethodChoice>(["ecdsa", "schnorr"]))]
+//!     method: MethodChoice,
+//! }
+//!
+//! let parsed: Arguments = cli::parse_from(["program", "--method", "schnorr"])?;
+//! assert_eq!(parsed.method.to_string(), "schnorr");
+//! let refused = cli::parse_from::<Arguments>(["program", "--method", "schnor"]).unwrap_err();
+//! assert_eq!(refused.exit, Exit::BadInput);
+//! assert!(refused.message.contains("legal are ecdsa, schnorr; tip:"));
+//! # Ok::<(), cli::Failure>(())
+//! ```
 
 mod arguments;
+mod generate;
 mod method;
 mod placement;
 mod stop;
@@ -10,7 +34,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-pub use arguments::{parse, parse_from};
+pub use arguments::{examples, one_of, parse, parse_from};
 pub use method::{Method, MethodChoice};
 pub use placement::{Cpus, Placement};
 pub use stop::stop_on_signals;

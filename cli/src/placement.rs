@@ -11,10 +11,12 @@ use crate::Failure;
 /// Flags of every role that are for speed alone.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// Run on these processors alone, as in 0 or 0,2 or 1-3 (of several workers, each on one of them)
+    /// Run on these processors alone, as in 0 or 0,2 or 1-3
+    ///
+    /// Of several workers of a signer, each runs on one of them
     #[arg(long = "cpu", value_name = "LIST", help_heading = "Placement")]
     pub cpus: Option<Cpus>,
-    /// Map all of the ring before the first message, so that none waits for a page
+    /// Map all of the ring before the first message, so that none waits for a page of memory
     #[arg(long, help_heading = "Placement")]
     pub prefault: bool,
 }

@@ -21,7 +21,8 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    const ALL: [Encoding; 3] = [Encoding::Hex, Encoding::Base64, Encoding::Der];
+    /// Every encoding.
+    pub const ALL: [Encoding; 3] = [Encoding::Hex, Encoding::Base64, Encoding::Der];
 
     /// The encoding's name.
     pub const fn name(self) -> &'static str {

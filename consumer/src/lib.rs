@@ -4,6 +4,21 @@
 //! the journal of signatures, histograms and the files they end in, the summary, and the comparison of several runs.
 //!
 //! After a kill, [`resume`] goes on from the [`checkpoint`] and the journal's lines behind it.
+//!
+//! ```
+//! use cli::Method;
+//! use consumer::encoding::Encoding;
+//! use consumer::trusted_key::TrustedKey;
+//!
+//! // A consumer is told whom to trust; the ring's word is none.
+//! let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+//! assert_eq!(TrustedKey::from_argument(key)?.compressed()[0], 2);
+//! // And writes signatures in a form of one's choice; those of BIP340 have no DER.
+//! let mut text = String::new();
+//! assert_eq!(Encoding::Der.write(Method::Schnorr, &[0xab; 64], &mut text), Encoding::Hex);
+//! assert_eq!(text, "ab".repeat(64));
+//! # Ok::<(), cli::Failure>(())
+//! ```
 
 pub mod checkpoint;
 pub mod compare;

@@ -51,6 +51,22 @@ pub struct Options {
     pub placement: Placement,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  Trust the key in key.pub, and write what a run leaves into the folder results:
+    consumer --ring /dev/shm/mine/ring --out results --public-key key.pub
+  Two keys, as while they are rotated, and two threads:
+    consumer --ring /dev/shm/mine/ring --out results \\
+      --public-key old.pub --public-key new.pub --verify-threads 2
+  Earlier runs, side by side:
+    consumer compare native wasmtime
+
+Exit codes:
+  0  all verified
+  1  a record failed or did not verify, or interrupted
+  2  bad arguments or input
+  3  environment: no usable ring or folder, or nothing moves in the ring";
+
 /// Verifies what the signer wrote, in sequence, and records latencies.
 ///
 /// Writes signatures.ndjson (a line for each message), summary.json, and HdrHistogram files: a percentile
@@ -61,9 +77,7 @@ pub struct Options {
 /// is in the files exactly once. A folder belongs to its ring from the start (checkpoint.json says to which).
 #[derive(Parser)]
 #[command(name = "consumer", version = VERSION, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Exit codes: 0 all verified; 1 a record failed or did not verify, or interrupted; \
-    2 bad arguments; 3 environment.\n\n\
-    Example: consumer --ring /dev/shm/mine/ring --out results --public-key 02ab…")]
+#[command(after_long_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Subcommands>,
@@ -76,7 +90,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Subcommands {
-    /// Print the runs in these folders side by side: signing and verifying, µs a message, ratio to native
+    /// Print earlier runs side by side: signing and verifying, µs a message, ratio to native
     Compare {
         /// Folders of earlier runs
         #[arg(required = true, value_name = "DIR")]
@@ -86,41 +100,54 @@ enum Subcommands {
 
 #[derive(Args)]
 struct Consume {
-    /// The ring: a path, or shm:NAME
-    #[arg(long)]
+    /// The ring: a file, or shm:NAME
+    ///
+    /// A file lies in a folder of yours with mode 700; shm:NAME is a POSIX shared memory segment. `ringctl create` makes either
+    #[arg(long, help_heading = "Ring")]
     ring: RingPath,
 
     /// Folder for the results: a new one, or this ring's own, to go on in
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     out: PathBuf,
 
-    /// A key to trust: 66 hexadecimal digits (SEC1, compressed), or a file that holds them. Up to 8, each with its flag:
-    /// a signature by any of them is good, as while keys are rotated
-    #[arg(long = "public-key", value_name = "HEX|FILE")]
+    /// A public key to trust: 66 hexadecimal digits, or a file that holds them; up to 8, each with its flag
+    ///
+    /// It is what `signer public-key` prints: compressed SEC1. A signature by any of the keys is good, as while they are rotated
+    #[arg(long = "public-key", value_name = "HEX|FILE", help_heading = "Verification")]
     public_keys: Vec<String>,
 
-    /// Who verifies: secp256k1, k256, a runtime's extension (native, wasmtime, wasmi, wasm3), or none (measurements only)
-    #[arg(long, value_name = "NAME", default_value_t)]
+    /// Who verifies: a library (secp256k1, k256), an extension on a runtime, or none, for measurements only
+    ///
+    /// libsecp256k1 takes half the time of the others, and shares no code with what signs
+    #[arg(long, value_name = "NAME", default_value_t, help_heading = "Verification", value_parser = cli::one_of::<VerifierChoice>(VerifierChoice::NAMES))]
     verifier: VerifierChoice,
 
-    /// Threads that verify
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX))]
+    /// Threads that verify, 1 to 64
+    #[arg(long, value_name = "COUNT", help_heading = "Verification", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX))]
     verify_threads: u64,
 
-    /// How signatures are written: hex, base64 or der (BIP340 signatures have no DER form and stay hex)
-    #[arg(long, default_value_t)]
+    /// How signatures are written: hex, base64 or der
+    ///
+    /// Schnorr signatures have no DER form and stay hex
+    #[arg(long, value_name = "FORM", default_value_t, help_heading = "Output", value_parser = cli::one_of::<Encoding>(Encoding::ALL.map(Encoding::name)))]
     encoding: Encoding,
 
-    /// ndjson, or none (measurements only; there is nothing to go on from, so the folder must hold no earlier run)
-    #[arg(long, default_value = "ndjson", value_parser = ["ndjson", "none"])]
+    /// Whether signatures are written: ndjson, a line each, or none, for measurements only
+    ///
+    /// With none there is nothing to go on from after a restart, so the folder must hold no earlier run
+    #[arg(long, value_name = "WHAT", default_value = "ndjson", value_parser = ["ndjson", "none"], help_heading = "Output")]
     output: String,
 
-    /// How to wait for the signer: spin, yield, block or adaptive
-    #[arg(long, value_name = "STRATEGY", default_value_t)]
+    /// How to wait for the other roles: `block` sleeps, `spin` and `yield` never do, `adaptive` learns
+    ///
+    /// `adaptive` spins where waits are shorter than 4 µs, goes on without sleep up to 130 µs, and sleeps where they are longer.
+    /// `spin` and `yield` take a processor each for as long as the role runs
+    #[arg(long, value_name = "STRATEGY", default_value_t, value_parser = cli::one_of::<WaitStrategy>(WaitStrategy::ALL.map(WaitStrategy::name)))]
+    #[arg(help_heading = "Ring")]
     wait: WaitStrategy,
 
-    /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
-    #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
+    /// Seconds in which something is pending in the ring and nothing moves, before giving up with exit code 3; 0: never
+    #[arg(long, value_name = "SECONDS", help_heading = "Ring", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
     stall: Duration,
 }
 
@@ -195,6 +222,15 @@ mod tests {
     fn trusted(arguments: &[&str]) -> Result<Vec<String>, Failure> {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Ok(trusted_keys(&arguments)?.iter().map(|key| hex::encode(key.compressed())).collect())
+    }
+
+    #[test]
+    fn the_helps_examples_are_accepted() {
+        let examples = cli::examples::<Arguments>();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            cli::parse_from::<Arguments>(&example).map_err(|failure| (example, failure)).unwrap();
+        }
     }
 
     #[test]

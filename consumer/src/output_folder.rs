@@ -44,7 +44,13 @@ impl OutputFolder {
             fs::create_dir_all(path)?;
             File::open(path)
         };
-        let folder = open().map_err(|error| unusable(path, &error))?;
+        let folder = open().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::bad_input(format_args!(
+                "output {}: there is a file in the way; choose another folder with --out",
+                path.display()
+            )),
+            _ => unusable(path, &error),
+        })?;
         // Not every file system has such locks; without them, the user's care must do.
         if let Err(TryLockError::WouldBlock) = folder.try_lock() {
             return Err(Failure::bad_input(format_args!(
@@ -132,7 +138,10 @@ impl OutputFolder {
 
     /// The failure to write the file called `name`.
     pub fn cannot_write(&self, name: &str, error: &dyn Display) -> Failure {
-        unusable(&self.path_of(name), error)
+        Failure::environment(format_args!(
+            "output {}: {error}; mend that and start again with the same --ring and --out to go on, or choose another folder with --out",
+            self.path_of(name).display()
+        ))
     }
 }
 

@@ -32,7 +32,11 @@ pub enum VerifierChoice {
 }
 
 impl VerifierChoice {
-    /// The values that `--verifier` takes, for messages.
+    /// The values that `--verifier` takes.
+    pub const NAMES: [&'static str; 7] =
+        ["secp256k1", "k256", "native", "wasmtime", "wasmi", "wasm3", "none"];
+
+    /// The same, for messages.
     pub const LEGAL: &'static str =
         "secp256k1, k256, native, wasmtime, wasmi, wasm3, or none (measurements only)";
 }

@@ -6,6 +6,16 @@
 //!
 //! What a client can cost is bounded: connections, calls, their rate, the length of messages, the events that wait for
 //! a reader, and the time that each may take. The server's thread yields to all others: it is niced.
+//!
+//! ```
+//! use std::path::Path;
+//! use std::time::Duration;
+//!
+//! use control_protocol::Client;
+//!
+//! let refused = Client::connect(Path::new("no/control.sock"), "no", Duration::from_secs(1)).err();
+//! assert_eq!(refused.map(|failure| failure.exit), Some(cli::Exit::Environment));
+//! ```
 
 mod calls;
 mod client;

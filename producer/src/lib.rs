@@ -3,6 +3,15 @@
 //! Messages are generated from a seed, or are the lines of a file or of standard input, and they are sent as fast as
 //! the ring takes them or on a schedule. Message `n` of a source has position `n`, in the ring as in the input, so a
 //! producer that is started again goes on where the ring says that its source has got.
+//!
+//! [`run`] is all of it; what it is asked for are [`Options`], which the command line fills.
+//!
+//! ```
+//! use producer::{Format, InputOptions};
+//!
+//! let lines = InputOptions { path: "-".into(), format: Format::Lines, skip_oversize: false };
+//! assert!(lines.is_stdin(), "which can't be gone on with after a restart");
+//! ```
 
 mod generator;
 mod input;

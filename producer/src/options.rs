@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use cli::{Failure, MethodChoice, Placement};
 use shmem_layout::{
@@ -83,26 +83,34 @@ pub enum Format {
 const EXAMPLES: &str = "\
 Examples:
   A steady load, each message timed from when it was due:
-    producer --ring ring --messages 100000 --rate 5000 --close
+    producer --ring /dev/shm/mine/ring --messages 100000 --rate 5000 --close
   The lines of a file, gone on with if started again:
-    producer --ring ring --source orders --input orders.txt
+    producer --ring /dev/shm/mine/ring --source orders --input orders.txt
   Lines as they come:
-    tail -f audit.log | producer --ring ring --input - --when-full fail
+    tail -f log | producer --ring /dev/shm/mine/ring --input -
 
-Exit codes: 0 done; 1 interrupted, or the ring was full; 2 bad arguments or input; 3 ring unusable.";
+Exit codes:
+  0  done
+  1  interrupted, or the ring was full with --when-full fail
+  2  bad arguments or input
+  3  environment: no usable ring, or nothing moves in it";
 
 /// Writes messages into a ring, for a signer to sign.
 ///
 /// The messages are generated, or are the lines of --input. A producer that is started again for the same source goes
 /// on where it stopped.
 #[derive(Parser)]
-#[command(name = "producer", version = VERSION, after_help = EXAMPLES)]
+#[command(name = "producer", version = VERSION, after_long_help = EXAMPLES)]
 struct Arguments {
-    /// The ring: a path, or shm:NAME
+    /// The ring: a file, or shm:NAME
+    ///
+    /// A file lies in a folder of yours with mode 700; shm:NAME is a POSIX shared memory segment. `ringctl create` makes either
     #[arg(long, help_heading = "Ring")]
     ring: RingPath,
 
-    /// The name to write under: positions are kept for each, and one live producer writes for each
+    /// The name to write under
+    ///
+    /// Positions are kept for each name, and one live producer writes for each: that is how one goes on after a restart
     #[arg(long, value_name = "NAME", default_value = "default", help_heading = "Ring")]
     source: String,
 
@@ -110,30 +118,42 @@ struct Arguments {
     #[arg(long, value_name = "ACTION", default_value = "wait", help_heading = "Ring", value_parser = when_full())]
     when_full: WhenFull,
 
-    /// Close the ring at the end, also after bad input and on Ctrl-C (then only if it is not full): the last producer
-    /// does this, and lets the others finish. Not when refused at the start
+    /// Close the ring at the end, which lets signer and consumer finish
+    ///
+    /// For the last producer. It closes after bad input too, and on Ctrl-C if the ring is not full; not when it is refused at
+    /// the start
     #[arg(long, help_heading = "Ring")]
     close: bool,
 
-    /// How to wait for the ring. With --rate, `block` sleeps until a message is due, which makes it up to 50 µs late;
-    /// the others wake up earlier and poll
-    #[arg(long, value_name = "STRATEGY", default_value = "adaptive", help_heading = "Ring", value_parser = wait())]
+    /// How to wait for the other roles: `block` sleeps, `spin` and `yield` never do, `adaptive` learns
+    ///
+    /// `adaptive` spins where waits are shorter than 4 µs, goes on without sleep up to 130 µs, and sleeps where they are longer.
+    /// `spin` and `yield` take a processor each for as long as the role runs
+    #[arg(long, value_name = "STRATEGY", default_value_t, value_parser = cli::one_of::<WaitStrategy>(WaitStrategy::ALL.map(WaitStrategy::name)))]
+    #[arg(help_heading = "Ring")]
     wait: WaitStrategy,
 
-    /// Seconds that the ring may be full without anything moving; then exit code 3. 0: for ever
+    /// Seconds in which something is pending in the ring and nothing moves, before giving up with exit code 3; 0: never
     #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, help_heading = "Ring", value_parser = parse_stall_after)]
     stall: Duration,
 
-    /// ecdsa (1), schnorr (0), random (2: one of them, drawn for each message), or null (measurements only)
-    #[arg(long, default_value = "ecdsa", help_heading = "Messages")]
+    /// How to sign: ecdsa (or 1), schnorr (0), random (2), or null, for measurements only
+    ///
+    /// `random` draws ecdsa or schnorr for each message, from --seed; `null` signs nothing
+    #[arg(long, default_value = "ecdsa", help_heading = "Messages", value_parser = method())]
     method: MethodChoice,
 
-    /// Messages of the source in all, what was delivered before a restart included [default: 1024; all of --input]
+    /// How many messages [default: 1024; all of --input]
+    ///
+    /// Those of the source in all: what was delivered before a restart counts
     #[arg(long, value_name = "COUNT", help_heading = "Messages")]
     messages: Option<u64>,
 
-    /// Messages a second, each timed from when it was due, however late it is read or sent [default: all the ring takes]
-    #[arg(long, value_parser = rate, help_heading = "Messages")]
+    /// Messages a second, each timed from when it was due [default: all the ring takes]
+    ///
+    /// However late a message is read or sent, its latency counts from the schedule's time, so that a stall shows in every
+    /// message that it delayed. With --wait block a message may be sent 50 µs late; the others wake up earlier and poll
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate, help_heading = "Messages")]
     rate: Option<f64>,
 
     /// Bytes of a generated message: a number, or MIN..MAX, both included, to draw from
@@ -142,11 +162,13 @@ struct Arguments {
     size: RangeInclusive<usize>,
 
     /// What generated messages and random methods are drawn from
-    #[arg(long, default_value_t = 1, help_heading = "Messages")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Messages")]
     seed: u64,
 
-    /// Real messages instead, one a line: a file, or - for standard input, which can't be resumed. The last line needs
-    /// no newline, and an empty line is an empty message
+    /// Your messages instead, one a line: a file, or - for standard input
+    ///
+    /// The last line needs no newline, and an empty line is an empty message. Standard input can't be gone on with after a
+    /// restart
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     input: Option<PathBuf>,
 
@@ -154,7 +176,9 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t, requires = "input", help_heading = "Input")]
     format: Format,
 
-    /// Count messages that are longer than the ring's may be and go on, instead of stopping there with exit code 2
+    /// Leave out messages that are too long for the ring, and count them
+    ///
+    /// Without it the first one ends the producer with exit code 2; `ringctl create --message-capacity` makes room
     #[arg(long, requires = "input", help_heading = "Input")]
     skip_oversize: bool,
 
@@ -217,8 +241,12 @@ fn when_full() -> impl TypedValueParser<Value = WhenFull> {
         .map(|action| if action == "fail" { WhenFull::Fail } else { WhenFull::Wait })
 }
 
-fn wait() -> impl TypedValueParser<Value = WaitStrategy> {
-    PossibleValuesParser::new(WaitStrategy::ALL.map(WaitStrategy::name)).try_map(|name| name.parse())
+/// The numbers are legal and not listed: they are for who knows them.
+fn method() -> impl TypedValueParser<Value = MethodChoice> {
+    let value = |name: &'static str, number: &'static str| PossibleValue::new(name).alias(number);
+    let values =
+        [value("ecdsa", "1"), value("schnorr", "0"), value("random", "2"), PossibleValue::new("null")];
+    cli::one_of(values)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -239,6 +267,8 @@ fn sizes(text: &str) -> Result<RangeInclusive<usize>, String> {
 
 #[cfg(test)]
 mod tests {
+    use cli::Method;
+
     use super::*;
 
     fn parse(arguments: &str) -> Result<Options, String> {
@@ -249,6 +279,24 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_in_the_flags() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_helps_examples_are_accepted() {
+        let examples = cli::examples::<Arguments>();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            cli::parse_from::<Arguments>(&example).map_err(|failure| (example, failure)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_method_has_its_number_too() {
+        for (number, method) in [("0", Method::Schnorr), ("1", Method::Ecdsa)] {
+            let method = MethodChoice::Always(method);
+            assert_eq!(parse(&format!("--method {number}")).unwrap().method, method);
+        }
+        assert_eq!(parse("--method 2").unwrap().method, MethodChoice::Random);
     }
 
     #[test]
@@ -272,7 +320,7 @@ mod tests {
     #[test]
     fn a_bad_value_is_refused_with_the_legal_ones() {
         for (arguments, legal) in [
-            ("--method 3", "schnorr (0)"),
+            ("--method 3", "ecdsa, schnorr, random, null"),
             ("--wait sleep", "spin, yield, block, adaptive"),
             ("--when-full drop", "wait, fail"),
             ("--input f --format json", "lines, hex"),
@@ -285,6 +333,7 @@ mod tests {
             ("--size -1", "'-1'"),
             ("--messages many", "'many'"),
             ("--colour", "the flags are --ring, --source"),
+            ("--mehtod ecdsa", "'--method'"),
         ] {
             let error = parse(arguments).unwrap_err();
             assert!(

@@ -90,7 +90,7 @@ fn bad_arguments_and_bad_input_are_2_on_one_line() {
     ends(producer(&ring, "--messages 3"), "");
     for (arguments, input, word) in [
         ("--no-such-flag", "", "'--no-such-flag' found; the flags are --ring, --source"),
-        ("--method rsa", "", "schnorr (0), random (2)"),
+        ("--method rsa", "", "legal are ecdsa, schnorr, random, null"),
         ("--input - --size 3", "", "'--input <FILE>' cannot be used with '--size <BYTES>'"),
         ("--input absent-file", "", "absent-file: no such file"),
         ("--input -", "x\n", "standard input: can't be read again to go on at line 4"),

@@ -40,6 +40,12 @@ pub enum AttachError {
     /// The kernel said no.
     #[error("can't open it: {0}")]
     Open(io::Error),
+    /// The folder that it would be in isn't there.
+    #[error("its folder {} doesn't exist; `mkdir -m 700` makes one", folder.display())]
+    NoFolder {
+        /// That folder.
+        folder: PathBuf,
+    },
     /// A symbolic link could be pointed elsewhere.
     #[error("it is a symbolic link; give the ring's own path")]
     Symlink,

@@ -1,4 +1,23 @@
 #![doc = include_str!("../LAYOUT.md")]
+//!
+//! # Example
+//! ```
+//! use shmem_layout::{Message, RingOptions, RingPath, Waiting, WhenFull, attach, create};
+//!
+//! let folder = tempfile::tempdir()?; // of mode 700
+//! let path = RingPath::File(folder.path().join("ring"));
+//! create(&path, &RingOptions { capacity: 8, ..RingOptions::default() })?;
+//!
+//! let mut producer = attach(&path)?.join_producer("feed")?;
+//! let message = Message { position: 0, method: 1, intended_ns: 0, now_ns: 0, bytes: b"hello" };
+//! producer.publish(&message, WhenFull::Fail, &Waiting::default())?;
+//!
+//! let mut signer = attach(&path)?.join_signer()?;
+//! let mut claims = Vec::new();
+//! signer.claim(1, &mut claims, &Waiting::default())?;
+//! assert_eq!(claims.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(loom, allow(dead_code, reason = "models use the protocol and not what maps it"))]
 
 mod cells;

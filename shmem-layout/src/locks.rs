@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use crate::sys;
 
@@ -24,6 +25,14 @@ pub(crate) trait Locks: Send + Sync {
     /// # Errors
     /// The kernel's.
     fn is_held_by_other(&self, byte: u64) -> io::Result<bool>;
+
+    /// Whether the ring has no name any more: nobody can join it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// Open-file-description locks on the ring's own inode.
@@ -36,5 +45,9 @@ impl Locks for File {
 
     fn is_held_by_other(&self, byte: u64) -> io::Result<bool> {
         sys::is_byte_locked_by_other(self, byte)
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.nlink() == 0)
     }
 }

@@ -156,7 +156,10 @@ fn check_private(metadata: &Metadata) -> Result<(), AttachError> {
 
 /// Whether others can put another file in the ring's place.
 fn check_private_folder(folder: &Path) -> Result<(), AttachError> {
-    let metadata = std::fs::metadata(folder).map_err(AttachError::Open)?;
+    let metadata = std::fs::metadata(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => AttachError::NoFolder { folder: folder.into() },
+        _ => AttachError::Open(error),
+    })?;
     let uid = rustix::process::geteuid().as_raw();
     if metadata.uid() != uid || metadata.mode() & 0o077 != 0 {
         return Err(AttachError::OpenFolder {

@@ -36,6 +36,9 @@ pub enum WaitError {
     /// Something is pending, and nothing has moved for [`Waiting::stall_after`].
     #[error(transparent)]
     Stalled(#[from] Stall),
+    /// Nothing is pending, and nothing can come any more: the ring has lost its name.
+    #[error("it was removed while it was in use; make a new one with `ringctl create`")]
+    Removed,
     /// The ring itself.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -157,7 +160,18 @@ impl Ring {
             if let Err(error) = self.core.recover(what.holder) {
                 return Some(Err(error.into()));
             }
-            if let Some(stalled) = watch.look(waiting.stall_after, || (what.pending)(&self.core)) {
+            let mut is_removed = false;
+            let pending = || {
+                let pending = (what.pending)(&self.core);
+                // What is pending may still be done. Who can't tell whether the ring is there goes on.
+                is_removed = pending.is_none() && self.core.locks.is_removed().unwrap_or(false);
+                pending
+            };
+            let stalled = watch.look(waiting.stall_after, pending);
+            if is_removed {
+                return Some(Err(WaitError::Removed));
+            }
+            if let Some(stalled) = stalled {
                 let stall = self.core.stall(waiting.stall_after, stalled, self.me);
                 return Some(Err(stall.map_or_else(WaitError::Ring, WaitError::Stalled)));
             }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
-use shmem_layout::{Message, RingOptions, RingPath, Waiting, WhenFull, attach, create};
+use shmem_layout::{Message, RingOptions, RingPath, WaitError, Waiting, WhenFull, attach, create};
 
 struct Rig {
     folder: tempfile::TempDir,
@@ -74,6 +74,18 @@ fn check_finds_a_slot_in_no_stage() {
     file.write_all(&[0; 8]).unwrap();
     let (code, said) = rig.run(&["check"]);
     assert!(code == Some(1) && said.contains("slot 0 holds the state 0x0000000000000000"), "{said}");
+}
+
+#[test]
+fn who_waits_in_a_ring_that_is_removed_is_told() {
+    let rig = Rig::new();
+    let mut signer = attach(&rig.ring()).unwrap().join_signer().unwrap();
+    let mut batch = Vec::new();
+    assert_eq!(rig.run(&["rm", "--force"]).0, Some(0));
+    // What was written before is still there to be signed.
+    signer.claim(3, &mut batch, &Waiting::default()).unwrap();
+    let idle = signer.claim(3, &mut batch, &Waiting::default());
+    assert!(matches!(idle, Err(WaitError::Removed)), "{idle:?}");
 }
 
 /// A watcher that has shown the ring once.

@@ -30,8 +30,8 @@ const NONE: &str = "none";
 /// Where compiled modules are kept.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CacheArguments {
-    /// Keep compiled modules in this private directory, or `none` [default: ringseal in $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long, value_name = "DIR")]
+    /// Private folder for compiled modules, or none [default: ringseal in $XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR", help_heading = "Modules")]
     cache: Option<PathBuf>,
 }
 
@@ -91,7 +91,7 @@ pub enum CacheCommand {
         /// Which directory.
         #[command(flatten)]
         cache: CacheArguments,
-        /// For machines
+        /// Answer with one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -100,7 +100,7 @@ pub enum CacheCommand {
         /// Which directory.
         #[command(flatten)]
         cache: CacheArguments,
-        /// For machines
+        /// Answer with one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -112,7 +112,7 @@ pub enum CacheCommand {
         /// A wasm file in the place of a built-in module, as for signing
         #[arg(long = "module", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(module))]
         modules: Vec<(Method, PathBuf)>,
-        /// For machines
+        /// Answer with one JSON object
         #[arg(long)]
         json: bool,
     },

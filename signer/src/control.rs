@@ -28,7 +28,9 @@ pub(crate) use server::Server;
 /// The control plane's part of the signer's command line.
 #[derive(Args)]
 pub(crate) struct ControlArguments {
-    /// Serve `signer ctl` in this folder of mode 0700, which is made if it is missing, and remember there what is swapped
-    #[arg(long, value_name = "DIR")]
+    /// Serve `signer ctl` in this folder
+    ///
+    /// It has mode 0700, and is made if it is missing. What is swapped is remembered there, and serves again after a restart
+    #[arg(long, value_name = "DIR", help_heading = "Operation")]
     pub control: Option<PathBuf>,
 }

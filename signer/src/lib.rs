@@ -32,6 +32,17 @@
 //! # Times
 //! `claimed_ns` is read once for each claimed batch and `signed_ns` once for each run of an extension, so that the
 //! records of one batch share them.
+//!
+//! # Example
+//! ```
+//! use std::ffi::OsString;
+//!
+//! use signer::KeySource;
+//!
+//! // A key is named by a file or an open descriptor; it never stands in an argument itself.
+//! assert!(matches!(KeySource::from(OsString::from("key.pem")), KeySource::File(_)));
+//! assert!(matches!(KeySource::from(OsString::from("fd:3")), KeySource::Descriptor(3)));
+//! ```
 
 mod assignment;
 mod cache_command;

@@ -14,26 +14,31 @@ use serde::Deserialize;
 const MIB: u64 = 1 << 20;
 const KIB: u64 = 1 << 10;
 
+/// The flags' heading in the help.
+const LIMITS: &str = "What a module may use";
+
 /// The flags that bound what a module may use.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct LimitArguments {
-    /// Memory that an extension may have, from 1 to 4096 MiB; the default is 64
-    #[arg(long, value_name = "MIB")]
+    /// Memory of an extension, 1 to 4096 MiB [default: 64]
+    #[arg(long, value_name = "MIB", help_heading = LIMITS)]
     memory_limit: Option<u64>,
-    /// CPU time that an extension may take for a record, from 20 to 3600000 ms; the default is 500
-    #[arg(long, value_name = "MS")]
+    /// CPU time of an extension for a record, 20 to 3600000 ms [default: 500]
+    #[arg(long, value_name = "MS", help_heading = LIMITS)]
     deadline: Option<u64>,
-    /// Stack that an extension's calls may take, from 16 to 1024 KiB; the default is 512
-    #[arg(long, value_name = "KIB")]
+    /// Stack of an extension's calls, 16 to 1024 KiB [default: 512]
+    #[arg(long, value_name = "KIB", help_heading = LIMITS)]
     stack_limit: Option<u64>,
-    /// How long a module's file may be, from 1 to 65536 KiB; the default is 4096
-    #[arg(long, value_name = "KIB")]
+    /// Length of a module's file, 1 to 65536 KiB [default: 4096]
+    #[arg(long, value_name = "KIB", help_heading = LIMITS)]
     module_limit: Option<u64>,
-    /// CPU time that it may take to compile a module, from 1 to 3600 seconds; the default is 10
-    #[arg(long, value_name = "SECONDS")]
+    /// CPU time for compiling a module, 1 to 3600 seconds [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = LIMITS)]
     compile_limit: Option<u64>,
-    /// A TOML file with memory_mib, deadline_ms, stack_kib, module_kib, compile_seconds; the flags above win
-    #[arg(long, value_name = "FILE")]
+    /// A TOML file of the same limits; flags win
+    ///
+    /// Its keys, each of them optional: memory_mib, deadline_ms, stack_kib, module_kib, compile_seconds
+    #[arg(long, value_name = "FILE", help_heading = LIMITS)]
     limits: Option<PathBuf>,
 }
 

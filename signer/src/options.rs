@@ -96,16 +96,32 @@ pub struct WorkOptions {
     pub release_check: ReleaseCheckOptions,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  A key, and what the consumer is told of it:
+    signer keygen key.pem
+    signer public-key --key key.pem
+  Sign in two processes, each on its own processor; serve `signer ctl`:
+    signer --ring /dev/shm/mine/ring --key key.pem \\
+      --workers 2 --cpu 0-1 --control /dev/shm/mine/control
+  A module of yours in the place of the built-in one, with less time and memory:
+    signer --ring /dev/shm/mine/ring --key key.pem \\
+      --module ecdsa=mine.wasm --deadline 100 --memory-limit 16
+
+Exit codes:
+  0  done
+  1  a record failed, or interrupted
+  2  bad arguments or input
+  3  environment: no usable ring or runtime, or nothing moves in the ring";
+
+/// Signs the messages in a ring, in place.
+///
+/// A supervisor reads the key and starts worker processes, which alone know the ring; one that dies is started again. What
+/// signs is an extension: a WebAssembly module on a runtime of your choice, or the same code natively. Ends when the ring is
+/// closed and everything in it is answered.
 #[derive(Parser)]
-#[command(name = "signer", version = VERSION, about = "Signs the messages in a ring in place")]
-#[command(
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
-    disable_help_subcommand = true
-)]
-#[command(
-    after_help = "Exit codes: 0 done; 1 a record failed, or interrupted; 2 bad arguments or input; 3 environment."
-)]
+#[command(name = "signer", version = VERSION, after_long_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -120,9 +136,9 @@ enum Command {
         /// The file; it must not be there yet
         file: PathBuf,
     },
-    /// Print the public key of a secret key: compressed SEC1, in hexadecimal digits
+    /// Print the public key of a secret key: 66 hexadecimal digits (compressed SEC1)
     PublicKey {
-        /// As for signing
+        /// The secret key: a file of mode 0600, or an open descriptor fd:N
         #[arg(long, value_name = "FILE")]
         key: KeySource,
     },
@@ -163,14 +179,16 @@ enum Command {
 struct SupervisorArguments {
     #[command(flatten)]
     work: WorkArguments,
-    /// The secret key: a PKCS#8 or SEC1 PEM or 64 hexadecimal digits, in a file of mode 0600 or an open descriptor fd:N
-    #[arg(long, value_name = "FILE", required = true)]
+    /// The secret key: a file of mode 0600, or an open descriptor fd:N
+    ///
+    /// It holds a PKCS#8 or SEC1 PEM, or 64 hexadecimal digits; `signer keygen` makes one
+    #[arg(long, value_name = "FILE", required = true, help_heading = "Signing", display_order = 0)]
     key: Option<KeySource>,
-    /// How many processes sign
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    /// Processes that sign, 1 to 64
+    #[arg(long, value_name = "COUNT", help_heading = "Signing", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
-    /// Write a summary of what was signed, in JSON
-    #[arg(long, value_name = "FILE")]
+    /// Write a summary of what was signed to this file, in JSON
+    #[arg(long, value_name = "FILE", help_heading = "Operation")]
     report: Option<PathBuf>,
     #[command(flatten)]
     control: ControlArguments,
@@ -181,27 +199,35 @@ struct SupervisorArguments {
 #[derive(Args)]
 struct WorkArguments {
     /// The ring: a file, or shm:NAME
-    #[arg(long, required = true)]
+    ///
+    /// A file lies in a folder of yours with mode 700; shm:NAME is a POSIX shared memory segment. `ringctl create` makes either
+    #[arg(long, required = true, help_heading = "Ring")]
     ring: Option<RingPath>,
-    /// What signs: native, wasmtime (the default), wasmi or wasm3
-    #[arg(long)]
+    /// What runs the extensions [default: wasmtime]
+    #[arg(long, help_heading = "Signing", value_parser = cli::one_of::<Runtime>(Runtime::ALL.map(Runtime::name)))]
     runtime: Option<Runtime>,
-    /// The same by number: 0 wasmtime, 1 wasm3, 2 native; 3 keeps one instance and swaps its module with the method
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(0..=3))]
+    /// The same by number: 0 wasmtime, 1 wasm3, 2 native; 3 swaps the module with the method
+    ///
+    /// With 3 a worker keeps one instance in all, and swaps its module whenever the method changes
+    #[arg(long, value_name = "NUMBER", help_heading = "Signing", value_parser = clap::value_parser!(u8).range(0..=3))]
     runner: Option<u8>,
-    /// A wasm file in the place of a built-in module; NAME is ecdsa, schnorr or null
-    #[arg(long = "module", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(module))]
+    /// A wasm file in the place of the built-in module NAME: ecdsa, schnorr or null
+    #[arg(long = "module", value_name = "NAME=PATH", help_heading = "Modules", value_parser = OsStringValueParser::new().try_map(module))]
     modules: Vec<(Method, PathBuf)>,
     #[command(flatten)]
     cache: CacheArguments,
-    /// Records to claim at once at most; fewer where they would take more than about 5 ms
-    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    /// Records to claim at once at most, 1 to 4096; fewer where they would take more than about 5 ms
+    #[arg(long, value_name = "COUNT", help_heading = "Signing", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
-    /// How to wait for records: spin, yield, block or adaptive
-    #[arg(long, value_name = "STRATEGY", default_value_t)]
+    /// How to wait for the other roles: `block` sleeps, `spin` and `yield` never do, `adaptive` learns
+    ///
+    /// `adaptive` spins where waits are shorter than 4 µs, goes on without sleep up to 130 µs, and sleeps where they are longer.
+    /// `spin` and `yield` take a processor each for as long as the role runs
+    #[arg(long, value_name = "STRATEGY", default_value_t, value_parser = cli::one_of::<WaitStrategy>(WaitStrategy::ALL.map(WaitStrategy::name)))]
+    #[arg(help_heading = "Ring")]
     wait: WaitStrategy,
-    /// Seconds that something may be pending in the ring without anything moving; then exit code 3. 0: for ever
-    #[arg(long, value_name = "SECONDS", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
+    /// Seconds in which something is pending in the ring and nothing moves, before giving up with exit code 3; 0: never
+    #[arg(long, value_name = "SECONDS", help_heading = "Ring", default_value = STALL_SECONDS, value_parser = parse_stall_after)]
     stall: Duration,
     #[command(flatten)]
     placement: Placement,
@@ -363,5 +389,27 @@ pub(crate) fn module(argument: OsString) -> Result<(Method, PathBuf), String> {
     let name = &bytes[..equals];
     let method = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
     let method = method.ok_or("NAME is ecdsa, schnorr or null")?;
+    if bytes[equals + 1..].is_empty() {
+        return Err("PATH is empty".to_owned());
+    }
     Ok((method, OsString::from_vec(bytes[equals + 1..].to_vec()).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_helps_examples_are_accepted() {
+        let examples = cli::examples::<Arguments>();
+        assert_eq!(examples.len(), 7);
+        for example in examples {
+            Options::from_arguments(&example).map_err(|failure| (example, failure)).unwrap();
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_flags() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
 }

@@ -15,8 +15,10 @@ use crate::status;
 /// Whether to check.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ReleaseCheckOptions {
-    /// Verify each signature before the consumer gets it, by the native scheme; a record whose signature is wrong fails
-    #[arg(long)]
+    /// Verify each signature before the consumer gets it; a record whose signature is wrong fails
+    ///
+    /// By the native scheme, over the worker's private copy of the message: some 70 µs more a record
+    #[arg(long, help_heading = "Signing")]
     verify_before_release: bool,
 }
 

@@ -58,19 +58,31 @@ impl CtlOptions {
     }
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  A module of yours in the place of the one that signs, and back:
+    signer ctl --control /dev/shm/mine/control swap ecdsa mine.wasm
+    signer ctl --control /dev/shm/mine/control swap ecdsa --rollback
+  Another key, read from the file that --key names, which was replaced:
+    signer ctl --control /dev/shm/mine/control rotate
+
+Exit codes:
+  0  done
+  1  the signer refused or failed
+  2  bad arguments or input
+  3  no signer is there";
+
 /// Ask a running signer for something
 #[derive(Args)]
-#[command(
-    after_help = "Exit codes: 0 done; 1 the signer refused or failed; 2 bad arguments or input; 3 no signer is there."
-)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct CtlArguments {
     /// The folder that the signer was given with --control
     #[arg(long, value_name = "DIR", global = true)]
     control: Option<PathBuf>,
-    /// Answer with one JSON object; watch: with one on each line
+    /// Answer with one JSON object (watch: one a line)
     #[arg(long, global = true)]
     json: bool,
-    /// Seconds to wait for an answer; if left out, 10, and as long as it takes for a change
+    /// Seconds to wait for an answer [default: 10; for a change as long as it takes]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = seconds)]
     timeout: Option<Duration>,
     #[command(subcommand)]
@@ -89,7 +101,7 @@ enum Command {
     Limits(Limits),
     /// Read the key again, or another one
     Rotate {
-        /// The new key's file; if left out, where the present one came from
+        /// The new key's file [default: where the present one came from]
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
@@ -101,7 +113,8 @@ enum Command {
 
 #[derive(Args)]
 struct Swap {
-    /// ecdsa, schnorr or null
+    /// The method whose module is swapped
+    #[arg(value_parser = cli::one_of::<Method>(Method::ALL.map(Method::name)))]
     method: Method,
     /// The new module: a wasm file
     #[arg(value_name = "PATH", conflicts_with_all = ["builtin", "rollback"])]
@@ -112,26 +125,26 @@ struct Swap {
     /// Go back to what served before
     #[arg(long)]
     rollback: bool,
-    /// What runs it: native, wasmtime, wasmi or wasm3; if left out, what runs the method now
-    #[arg(long)]
+    /// What runs it [default: what runs the method now]
+    #[arg(long, value_parser = cli::one_of::<Runtime>(Runtime::ALL.map(Runtime::name)))]
     runtime: Option<Runtime>,
 }
 
 #[derive(Args)]
 struct Limits {
-    /// MiB of memory
+    /// Memory of an extension, 1 to 4096 MiB
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=4096))]
     memory_limit: Option<u64>,
-    /// Milliseconds of CPU time for a record
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    /// CPU time of an extension for a record, 20 to 3600000 ms
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(20..=3_600_000))]
     deadline: Option<u64>,
-    /// KiB of stack
-    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    /// Stack of an extension's calls, 16 to 1024 KiB
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(16..=1024))]
     stack_limit: Option<u32>,
-    /// KiB that a module's file may have
+    /// Length of a module's file, 1 to 65536 KiB
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(1..=65536))]
     module_limit: Option<u64>,
-    /// Seconds of CPU time for compiling a module
+    /// CPU time for compiling a module, 1 to 3600 seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     compile_limit: Option<u64>,
 }

@@ -16,11 +16,28 @@ use shmem_layout::{
     create, remove,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  A ring for messages of up to 4 KiB, in memory:
+    mkdir -m 700 /dev/shm/mine
+    ringctl create /dev/shm/mine/ring --message-capacity 4096
+  What is in it, every second:
+    ringctl show --watch /dev/shm/mine/ring
+  Let everyone finish, and remove it:
+    ringctl close /dev/shm/mine/ring
+    ringctl rm /dev/shm/mine/ring
+
+Exit codes:
+  0  done
+  1  interrupted; check: the ring is damaged
+  2  bad arguments
+  3  environment: no usable ring, or somebody uses it";
+
 /// Makes, shows, checks, closes and removes rings.
 ///
 /// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
 #[derive(Parser)]
-#[command(name = "ringctl", version = VERSION, arg_required_else_help = false)]
+#[command(name = "ringctl", version = VERSION, arg_required_else_help = false, after_long_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,7 +49,7 @@ enum Command {
     Create {
         /// Where: a path, or shm:NAME
         ring: RingPath,
-        /// Slots, a power of two
+        /// Slots: a power of two
         #[arg(long, value_name = "SLOTS", default_value_t = RingOptions::default().capacity)]
         capacity: u32,
         /// Bytes of message that a slot holds
@@ -41,7 +58,7 @@ enum Command {
         /// Bytes of signature that a slot holds
         #[arg(long, value_name = "BYTES", default_value_t = RingOptions::default().signature_capacity)]
         signature_capacity: u32,
-        /// Signers that may die with a record in hand, 1 to 15, before it is answered as failed
+        /// Signers that may die with a record in hand before it is answered as failed, 1 to 15
         #[arg(long, value_name = "N", default_value_t = RingOptions::default().max_attempts)]
         max_attempts: u8,
     },
@@ -49,12 +66,12 @@ enum Command {
     Show {
         /// The ring
         ring: RingPath,
-        /// Again and again, every second or so many, until the ring is removed or Ctrl-C
+        /// Again and again, every second or so many (--watch=5; 0.01 to 86400), until the ring is removed or Ctrl-C
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
         watch: Option<Duration>,
     },
     /// Say what the dead have left, what a recovery would make of it, and what is damaged. Changes nothing
-    #[command(after_help = "Exit codes: 0 sound; 1 damaged; 3 no ring that can be read.")]
+    #[command(after_help = "Exit codes:\n  0  sound\n  1  damaged\n  3  no ring that can be read")]
     Check {
         /// The ring
         ring: RingPath,
@@ -177,4 +194,18 @@ fn at(ring: &RingPath, error: &dyn std::fmt::Display) -> Failure {
 
 fn environment(message: String) -> Failure {
     Failure::environment(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_helps_examples_are_accepted() {
+        let examples = cli::examples::<Arguments>();
+        assert_eq!(examples.len(), 4);
+        for example in examples {
+            cli::parse_from::<Arguments>(&example).map_err(|failure| (example, failure)).unwrap();
+        }
+    }
 }
