@@ -1,4 +1,4 @@
-//! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, signing methods, Ctrl-C.
+//! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, signing methods and statuses, Ctrl-C.
 //!
 //! A `main` is `cli::finish("program", cli::parse().and_then(run))`: [`parse`] answers `--help`, `--version` and `--generate`, and
 //! [`finish`] turns a [`Failure`] into one line and an exit code.
@@ -27,6 +27,7 @@ mod arguments;
 mod generate;
 mod method;
 mod placement;
+mod status;
 mod stop;
 
 use std::fmt;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 pub use arguments::{examples, one_of, parse, parse_from};
 pub use method::{Method, MethodChoice};
 pub use placement::{Cpus, Placement};
+pub use status::SignerStatus;
 pub use stop::stop_on_signals;
 
 /// How a binary ended, as its exit code says it.

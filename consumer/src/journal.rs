@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 
-use cli::Method;
+use cli::{Method, SignerStatus};
 use extension_engine::Status;
 use serde::Serialize;
 use shmem_layout::{HAS_FAILPOINTS, failpoint};
@@ -24,9 +24,13 @@ pub struct Journal {
     text: Text,
 }
 
-/// The name that the extensions' ABI gives `status`, or its number.
+/// The name that the extensions' ABI or the signer gives `status`; its number, if it has none.
 fn status_name(status: i32) -> String {
-    Status::from_raw(status).map_or_else(|| status.to_string(), |status| format!("{status:?}"))
+    match (Status::from_raw(status), SignerStatus::from_raw(status)) {
+        (Some(status), _) => format!("{status:?}"),
+        (None, Some(status)) => format!("{status:?}"),
+        (None, None) => status.to_string(),
+    }
 }
 
 /// A trusted key in hexadecimal, as each method uses it.

@@ -1,24 +1,25 @@
-//! Why a record has no signature: the statuses that the signer itself gives. Positive ones are the extension's.
+//! The statuses that the signer itself gives, as the ring has them. Positive ones are the extension's.
 
+use cli::SignerStatus;
 use extension_engine::{EngineError, RecordError};
 
-/// The record asks for a method that this signer doesn't know.
-pub const NO_ENGINE: i32 = -1;
+/// [`SignerStatus::NoEngine`].
+pub const NO_ENGINE: i32 = SignerStatus::NoEngine as i32;
 
-/// The extension trapped on this record alone, or refused to run it.
-pub const ENGINE_FAILED: i32 = -2;
+/// [`SignerStatus::EngineFailed`].
+pub const ENGINE_FAILED: i32 = SignerStatus::EngineFailed as i32;
 
-/// The extension answered what no extension may: an unknown status, or more output than there was room for.
-pub const BAD_ANSWER: i32 = -3;
+/// [`SignerStatus::BadAnswer`].
+pub const BAD_ANSWER: i32 = SignerStatus::BadAnswer as i32;
 
-/// The signature does not verify, and was held back (`--verify-before-release`).
-pub const NOT_VERIFIED: i32 = -4;
+/// [`SignerStatus::NotVerified`].
+pub const NOT_VERIFIED: i32 = SignerStatus::NotVerified as i32;
 
-/// The extension took more CPU time over this record than it may.
-pub const DEADLINE: i32 = -5;
+/// [`SignerStatus::Deadline`].
+pub const DEADLINE: i32 = SignerStatus::Deadline as i32;
 
-/// The extension had no memory for this record.
-pub const OUT_OF_MEMORY: i32 = -6;
+/// [`SignerStatus::OutOfMemory`].
+pub const OUT_OF_MEMORY: i32 = SignerStatus::OutOfMemory as i32;
 
 /// The status that a record gets for what became of it in a run.
 pub(crate) fn of(outcome: Result<(), RecordError>) -> i32 {

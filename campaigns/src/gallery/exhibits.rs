@@ -42,13 +42,13 @@ impl Failure {
         })
     }
 
-    /// The status in the ring: `signer/src/status.rs`.
-    pub fn status(self) -> i32 {
+    /// What the record's line says then.
+    pub fn status(self) -> &'static str {
         match self {
-            Self::Engine => -2,
-            Self::Answer => -3,
-            Self::Deadline => -5,
-            Self::Memory => -6,
+            Self::Engine => "EngineFailed",
+            Self::Answer => "BadAnswer",
+            Self::Deadline => "Deadline",
+            Self::Memory => "OutOfMemory",
         }
     }
 }

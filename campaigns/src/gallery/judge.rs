@@ -28,7 +28,7 @@ pub struct Asked<'a> {
 const EXHAUSTED: &str = "Exhausted";
 
 /// The status of a record whose signature the signer didn't let go of.
-const NOT_VERIFIED: &str = "-4";
+const NOT_VERIFIED: &str = "NotVerified";
 
 /// Whether a message is meant to do harm.
 pub fn is_guilty(message: &[u8]) -> bool {
@@ -103,7 +103,7 @@ impl Asked<'_> {
             Fate::Signed => is_signed,
             Fate::Fails(failures) => failures.iter().any(|failure| match failure {
                 Failure::Deadline if self.dies_for_time => status == Some(EXHAUSTED),
-                failure => status == Some(&failure.status().to_string()),
+                failure => status == Some(failure.status()),
             }),
             Fate::Says(expected) => status == Some(expected),
             Fate::Wrong => is_seen_to_be_wrong,

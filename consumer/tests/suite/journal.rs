@@ -65,6 +65,7 @@ fn each_outcome_is_told_apart_and_only_the_verified_one_is_true() {
         (Outcome::NotVerified, json!(false), Value::Null),
         (Outcome::Unchecked, Value::Null, Value::Null),
         (Outcome::Failed(9), Value::Null, json!("SigningFailed")),
+        (Outcome::Failed(-5), Value::Null, json!("Deadline")),
         (Outcome::Failed(-77), Value::Null, json!("-77")),
         (Outcome::Exhausted, Value::Null, json!("Exhausted")),
     ];
