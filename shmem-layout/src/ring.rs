@@ -69,6 +69,16 @@ impl Ring {
         sys::populate(self.region.base(), self.region.len())
     }
 
+    /// Who has joined through this attachment: its index and generation in the member table.
+    pub fn member(&self) -> Owner {
+        self.me
+    }
+
+    /// What was taken from dead members through this attachment until now.
+    pub fn recovered(&self) -> Recovered {
+        self.core.recovered.get()
+    }
+
     pub(crate) fn cells(&self) -> &Cells {
         &self.core.cells
     }

@@ -1,7 +1,8 @@
-//! `ringctl`: makes, shows, checks, closes and removes rings.
+//! `ringctl`: makes, shows, watches, checks, closes and removes rings.
 
 mod check;
 mod show;
+mod top;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use shmem_layout::{
     create, remove,
 };
 
-/// Makes, shows, checks, closes and removes rings.
+/// Makes, shows, watches, checks, closes and removes rings.
 ///
 /// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
 #[derive(Parser)]
@@ -53,6 +54,13 @@ enum Command {
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
         watch: Option<Duration>,
     },
+    /// Watch a ring at work: members, stages, rates, whom the others wait for, what signs. Only reads, never writes
+    #[command(
+        after_help = "On a terminal it redraws a page until Ctrl-C, which ends it with exit code 0. In a pipe, or on a \
+        terminal that can't be drawn on, it prints one page after the other.\n\n\
+        Exit codes: 0 done; 2 bad arguments; 3 no ring that can be read, or not any more."
+    )]
+    Top(top::TopArguments),
     /// Say what the dead have left, what a recovery would make of it, and what is damaged. Changes nothing
     #[command(after_help = "Exit codes: 0 sound; 1 damaged; 3 no ring that can be read.")]
     Check {
@@ -89,6 +97,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
             })?;
         }
         Command::Show { ring, watch } => show(&ring, watch)?,
+        Command::Top(arguments) => return top::run(&arguments),
         Command::Check { ring } => {
             let open = open(&ring)?;
             let snapshot = open.snapshot().map_err(|error| at(&ring, &error))?;
