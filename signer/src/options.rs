@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
-use cli::{Failure, Method, Placement};
+use cli::{Failure, LogOptions, Method, Placement, ProgressOptions};
 use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
@@ -49,6 +49,8 @@ pub struct SupervisorOptions {
     pub report: Option<PathBuf>,
     /// The private folder that the control plane is served in, if it is.
     pub control: Option<PathBuf>,
+    /// Whether it shows how far it is.
+    pub progress: ProgressOptions,
     /// What the workers do.
     pub work: WorkOptions,
 }
@@ -91,6 +93,8 @@ pub struct WorkOptions {
     pub limits: Limits,
     /// Whether signatures are verified before they are released.
     pub release_check: ReleaseCheckOptions,
+    /// What is said.
+    pub log: LogOptions,
 }
 
 #[derive(Parser)]
@@ -153,6 +157,8 @@ enum Command {
         limits: LimitArguments,
         #[command(flatten)]
         cache: CacheArguments,
+        #[command(flatten)]
+        log: LogOptions,
     },
 }
 
@@ -171,6 +177,8 @@ struct SupervisorArguments {
     report: Option<PathBuf>,
     #[command(flatten)]
     control: ControlArguments,
+    #[command(flatten)]
+    progress: ProgressOptions,
 }
 
 #[derive(Args)]
@@ -204,6 +212,8 @@ struct WorkArguments {
     release_check: ReleaseCheckOptions,
     #[command(flatten)]
     limits: LimitArguments,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 impl ValueParserFactory for KeySource {
@@ -239,13 +249,14 @@ impl Options {
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
-            Some(Command::Prepare { control, supervisor, nice, limits, cache }) => {
+            Some(Command::Prepare { control, supervisor, nice, limits, cache, log }) => {
                 Self::Prepare(PrepareOptions {
                     control,
                     supervisor,
                     is_nice: nice,
                     limits: limits.check()?,
                     cache,
+                    log,
                 })
             }
             None => Self::Supervise(arguments.supervisor.check()?),
@@ -260,6 +271,7 @@ impl SupervisorArguments {
             workers: self.workers.into(),
             report: self.report,
             control: self.control.control,
+            progress: self.progress,
             work: self.work.check()?,
         })
     }
@@ -286,6 +298,7 @@ impl WorkArguments {
             placement: self.placement,
             limits: self.limits.check()?,
             release_check: self.release_check,
+            log: self.log,
         })
     }
 }
@@ -346,6 +359,7 @@ impl WorkOptions {
         }
         arguments.extend(self.release_check.to_arguments().map(OsString::from));
         arguments.extend(limits::to_arguments(&self.limits));
+        arguments.extend(self.log.to_arguments().into_iter().map(OsString::from));
         arguments
     }
 }
