@@ -6,6 +6,7 @@ set -uo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/tools/build.sh"
 cd "$root" || exit 3
 source tools/e2e.sh
+source tools/live.sh
 source tools/campaigns.sh
 
 # Every step, in order: name, group, the minutes it may take (as it runs by default, and in full), its size (name, default, in
@@ -31,6 +32,7 @@ input           e2e       5     lines:100000               lines through a file 
 compare         e2e       10    messages:64                run.sh --compare, so many messages each
 bad-input       e2e       5     -                          each bad input is refused in its own words, with its own exit code
 interrupt       e2e       5     -                          Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
+live            e2e       3     -                          progress on a terminal and nowhere else, ringctl top, messages as JSON
 readme          e2e       5     -                          the commands of README.md, as they stand there
 permissions     e2e       3     -                          what another user may not do
 guests          outside   10    -                          modules rebuilt from source behave the same

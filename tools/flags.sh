@@ -38,6 +38,10 @@ flags='
 --cpu               roles     TEXT                            run all three on these processors: 0 or 0,2 or 1-3
 --prefault          roles     -                               map all of the ring before the first message
 --stall             roles     DECIMAL                         seconds without a move before they give up; 0 never (60)
+--progress          run       auto|none                       on a terminal, a line for each role while it runs (auto)
+--quiet             roles     -                               also -q: nothing on standard error but errors
+--verbose           roles     -                               also -v, repeatable: what is attached, compiled, swapped, restored
+--log-format        roles     text|json                       messages on standard error: lines, or an object of JSON a line
 --key               run       TEXT                            secret key (a development key, made on first use)
 --out               run       TEXT                            new or empty folder for the results (one in out/)
 --help              run       -                               this text'
@@ -69,6 +73,11 @@ parse_flags() { # ARGUMENT...
         taker[$flag]=$who values[$flag]=$legal option[$flag]=''
     done <<<"${flags#?}"
     while (($#)); do
+        case $1 in
+            -q) set -- --quiet "${@:2}" ;;
+            -v) set -- --verbose "${@:2}" ;;
+            -v*) set -- -v "-${1#-v}" "${@:2}" && continue ;;
+        esac
         flag=${1%%=*}
         [[ -n $flag && -n ${taker[$flag]:-} ]] ||
             die 2 "unknown argument '$1'; the flags are$(awk 'NF { printf " %s", $1 }' <<<"$flags")"
