@@ -6,11 +6,20 @@ source "$root/tools/flags.sh"
 
 declare -A role_of=()
 runtimes=(native wasmtime wasmi)
-ring_dir='' worst=0 is_vain=''
+ring_dir='' worst=0 is_vain='' progress_args=()
 
-warn() { printf 'run.sh: %s\n' "$*" >&2 || true; }
-note() { if [[ -t 2 ]]; then warn "$*"; fi; }
-die() { warn "${@:2}" && exit "$1"; }
+say() { # LEVEL MESSAGE
+    local message=${2//\\/\\\\} line="run.sh: $2" to=2
+    if [[ ${option[--log-format]:-} == json ]]; then
+        message=${message//\"/\\\"}
+        TZ=UTC printf -v line '{"timestamp":"%(%FT%TZ)T","level":"%s","role":"run.sh","message":"%s"}' -1 "$1" "${message//$'\n'/ }"
+    fi
+    if [[ ${progress_args[*]} == *all* ]]; then to=4; fi
+    printf '%s\n' "$line" >&"$to" || true
+}
+warn() { if [[ -z ${option[--quiet]:-} ]]; then say WARN "$*"; fi; }
+note() { if [[ -t 2 && -z ${option[--quiet]:-} ]]; then say INFO "$*"; fi; }
+die() { say ERROR "${*:2}" && exit "$1"; }
 
 # --- what is asked for
 
@@ -61,7 +70,7 @@ build() {
     elif [[ ! -x $bin/consumer || -n ${option[--compare]} ]]; then
         warn "going without wasm3, which $no_wasm3"
     fi
-    if [[ ! -x $bin/consumer && -t 2 ]]; then
+    if [[ ! -x $bin/consumer && -t 2 && -z ${option[--quiet]} ]]; then
         warn 'building; the first time takes a few minutes'
         quiet=()
     fi
@@ -108,7 +117,8 @@ make_ring_dir() {
 run() { # RUNTIME METHOD FOLDER
     make_ring_dir
     "$bin/ringctl" create "$ring_dir/ring" "${ring_args[@]}" >/dev/null
-    launch consumer --out "$3" --public-key "$public_key" "${consumer_args[@]}"
+    begin_progress
+    launch consumer --out "$3" --public-key "$public_key" "${consumer_args[@]}" "${progress_args[@]}"
     launch signer --key "$key" --runtime "$1" --report "$3/signer.json" "${signer_args[@]}"
     if ready; then launch producer --method "$2" "${producer_args[@]}"; else is_vain=yes; fi
     attend
@@ -118,9 +128,43 @@ run() { # RUNTIME METHOD FOLDER
     rm -rf -- "$ring_dir"
 }
 
+# Three processes share the terminal: the consumer alone draws on it, for all of them, and prints what the two others say
+# above its lines. They say it into a pipe, which we keep open, so that nothing said is lost.
+begin_progress() {
+    local expected=${option[--messages]}
+    progress_args=(--progress none)
+    draws_progress || return 0
+    if [[ -z $expected && -z ${option[--input]} ]]; then expected=1024; fi
+    progress_args=(--progress all ${expected:+--expect "$expected"})
+    mkfifo -- "$ring_dir/said" && exec 4<>"$ring_dir/said" || progress_args=(--progress none)
+}
+
+# Whether there is a terminal, and we are in its foreground: somebody else is drawn over otherwise.
+draws_progress() {
+    local group foreground rest
+    [[ -t 2 && ${TERM:-dumb} != dumb && -z ${option[--quiet]} && ${option[--progress]} != none ]] || return
+    read -r rest </proc/$$/stat && read -r _ _ group _ _ foreground rest <<<"${rest##*) }" && [[ $group == "$foreground" ]]
+}
+
+# Prints what was said and not printed by the consumer any more.
+end_progress() {
+    local line
+    [[ ${progress_args[*]} == *all* ]] || return 0
+    while IFS= read -r -t 0.05 -u 4 line; do printf '%s\n' "$line" >&2 || true; done
+    exec 4<&-
+    progress_args=()
+}
+
 # Starts a role in a session of its own: Ctrl-C reaches us alone, and each role hears of its end once.
 launch() { # ROLE ARGUMENT...
-    setsid "$bin/$1" --ring "$ring_dir/ring" "${roles_args[@]}" "${@:2}" <&3 3<&- &
+    local command=("$bin/$1" --ring "$ring_dir/ring" "${roles_args[@]}" "${@:2}")
+    if [[ ${progress_args[*]} != *all* ]]; then
+        setsid "${command[@]}" <&3 3<&- &
+    elif [[ $1 == consumer ]]; then
+        setsid "${command[@]}" <&4 3<&- 4<&- &
+    else
+        setsid "${command[@]}" --progress none <&3 2>&4 3<&- 4<&- &
+    fi
     role_of[$!]=$1
 }
 
@@ -149,7 +193,7 @@ attend() {
         note_exit "$rc"
         case $role in
             producer)
-                if [[ $how == by* ]]; then warn "producer was ended $how"; fi
+                if [[ $how == by* ]]; then say ERROR "producer was ended $how"; fi
                 closing=1
                 "$bin/ringctl" close "$ring_dir/ring" >/dev/null & # waits while the ring is full
                 role_of[$!]=ringctl
@@ -177,13 +221,19 @@ start_clock() {
 note_exit() { worst=$(($1 > worst ? $1 : worst)); }
 
 abandon() { # EXIT_CODE WHY
-    warn "$2: the run is stopped"
+    say ERROR "$2: the run is stopped"
     note_exit "$1"
     stop
 }
 
-# Ends what still runs: asks, waits up to five seconds, then insists. A role leads its own group, workers included.
+# Ends what still runs, and says what is left to be said.
 stop() {
+    end_roles
+    end_progress
+}
+
+# Asks, waits up to five seconds, then insists. A role leads its own group, workers included.
+end_roles() {
     local pid signal=TERM
     ((${#role_of[@]})) || return 0
     # Nothing to write down: whoever waits for messages is not asked for a table.

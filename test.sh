@@ -8,6 +8,7 @@ cd "$root" || exit 3
 source tools/e2e.sh
 source tools/metrics.sh
 source tools/docs.sh
+source tools/live.sh
 source tools/campaigns.sh
 
 # Every step, in order: name, group, the minutes it may take (as it runs by default, and in full), its size (name, default, in
@@ -33,6 +34,7 @@ input           e2e       5     lines:100000               lines through a file 
 compare         e2e       10    messages:64                run.sh --compare, so many messages each
 bad-input       e2e       5     -                          each bad input is refused in its own words, with its own exit code
 interrupt       e2e       5     -                          Ctrl-C, SIGTERM and SIGKILL leave no ring and no process behind
+live            e2e       3     -                          progress on a terminal and nowhere else, ringctl top, messages as JSON
 metrics         e2e       3     -                          what a signer tells of itself over HTTP, read by promtool
 commands        e2e       10    -                          every block of commands in README.md and docs/, as it stands there
 help            e2e       3     -                          --help, man pages and completions, and that docs/ says what they say

@@ -47,6 +47,11 @@ flags='
 --stall             roles     DECIMAL                         seconds without a move before they give up; 0 never [default: 60]
 --cpu               roles     LIST                            run all three on these processors: 0 or 0,2 or 1-3
 --prefault          roles     -                               map all of the ring before the first message
+= What is said meanwhile
+--progress          run       auto|none                       on a terminal, a line for each role while it runs [default: auto]
+--quiet             roles     -                               nothing on standard error but errors; so does -q
+--verbose           roles     -                               what is attached, compiled, swapped, restored; so does -v, and may be repeated
+--log-format        roles     text|json                       messages on standard error: lines, or an object of JSON a line [default: text]
 = Help
 --help              run       -                               this text; so does -h'
 
@@ -123,7 +128,12 @@ parse_flags() { # ARGUMENT...
         taker[$flag]=$who values[$flag]=$legal option[$flag]=''
     done <<<"${flags#?}"
     while (($#)); do
-        [[ $1 != -h ]] || set -- --help "${@:2}"
+        case $1 in
+            -h) set -- --help "${@:2}" ;;
+            -q) set -- --quiet "${@:2}" ;;
+            -v) set -- --verbose "${@:2}" ;;
+            -v*) set -- -v "-${1#-v}" "${@:2}" && continue ;;
+        esac
         flag=${1%%=*}
         [[ -n $flag && -n ${taker[$flag]:-} ]] ||
             die 2 "unknown argument '$1'; $(resembling "$1")see --help; the flags are$(awk '/^--/ { printf " %s", $1 }' <<<"$flags")"

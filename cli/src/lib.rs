@@ -1,4 +1,5 @@
-//! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, signing methods and statuses, Ctrl-C.
+//! What Ringseal's binaries say alike: command lines, exit codes, one-line errors, messages and progress, signing methods and
+//! statuses, Ctrl-C.
 //!
 //! A `main` is `cli::finish("program", cli::parse().and_then(run))`: [`parse`] answers `--help`, `--version` and `--generate`, and
 //! [`finish`] turns a [`Failure`] into one line and an exit code.
@@ -24,9 +25,12 @@
 //! ```
 
 mod arguments;
+pub mod figures;
 mod generate;
+pub mod log;
 mod method;
 mod placement;
+pub mod progress;
 mod status;
 mod stop;
 
@@ -36,10 +40,15 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 pub use arguments::{examples, one_of, parse, parse_from};
+pub use log::{LogFormat, LogOptions};
 pub use method::{Method, MethodChoice};
 pub use placement::{Cpus, Placement};
+pub use progress::ProgressOptions;
 pub use status::SignerStatus;
-pub use stop::stop_on_signals;
+pub use stop::{pause_on_signal, stop_on_signals};
+
+/// The runtimes' names: number `n` in a ring is the one at `n - 1`.
+pub const RUNTIME_NAMES: [&str; 4] = ["native", "wasmtime", "wasmi", "wasm3"];
 
 /// How a binary ended, as its exit code says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,13 +110,13 @@ fn one_line(message: impl fmt::Display) -> String {
     text.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// Ends `main`: prints a failure as `program: message` on standard error and turns it into an exit code.
+/// Ends `main`: prints a failure on standard error, as `program: message` or as its log is written, and turns it into an exit
+/// code.
 pub fn finish(program: &str, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // Nothing is left to be done about a closed standard error.
-            let _ = writeln!(io::stderr(), "{program}: {failure}");
+            log::last_word(program, failure.exit as u8, &failure.message);
             failure.exit.into()
         }
     }

@@ -20,6 +20,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         }
         Command::Consume(options) => options,
     };
+    cli::log::start("consumer", &options.log);
+    shmem_layout::word_faults(cli::log::prepared);
     let stop = cli::stop_on_signals()
         .map_err(|error| Failure::environment(format_args!("can't catch Ctrl-C: {error}")))?;
     let outcome =

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use cli::{Failure, Placement};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cli::{Failure, LogOptions, Placement};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::encoding::Encoding;
@@ -49,6 +49,39 @@ pub struct Options {
     pub stall_after: Duration,
     /// Where it runs.
     pub placement: Placement,
+    /// What it shows of how far it is.
+    pub progress: ProgressOptions,
+    /// What it says.
+    pub log: LogOptions,
+}
+
+/// What the consumer shows of how far it is.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgressOptions {
+    /// What to show on a terminal, while it runs
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        default_value_t,
+        help_heading = "Messages on standard error"
+    )]
+    pub progress: Progress,
+    /// Messages that are expected in all: tells how much time is left
+    #[arg(long, value_name = "COUNT", help_heading = "Messages on standard error")]
+    pub expect: Option<u64>,
+}
+
+/// Whose progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// The consumer's own, while it is in the terminal's foreground
+    #[default]
+    Auto,
+    /// A line for each role, from the ring; others' messages, if standard input is a pipe with them, are printed above
+    All,
+    /// None
+    None,
 }
 
 const EXAMPLES: &str = "\
@@ -86,6 +119,10 @@ struct Arguments {
     // Not one of those: clap takes a group with a group in it for one that wasn't given.
     #[command(flatten)]
     placement: Placement,
+    #[command(flatten)]
+    progress: ProgressOptions,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 #[derive(Subcommand)]
@@ -158,9 +195,12 @@ impl Command {
     /// Bad arguments, or a public key that is none.
     pub fn from_command_line() -> Result<Self, Failure> {
         let arguments = cli::parse::<Arguments>()?;
-        match (arguments.command, arguments.consume) {
+        let Arguments { command, consume, placement, progress, log } = arguments;
+        match (command, consume) {
             (Some(Subcommands::Compare { folders }), _) => Ok(Self::Compare(folders)),
-            (None, Some(consume)) => Ok(Self::Consume(consume.check(arguments.placement)?)),
+            (None, Some(consume)) => {
+                Ok(Self::Consume(Options { placement, progress, log, ..consume.check()? }))
+            }
             (None, None) => Err(Failure::bad_input("--ring and --out are needed; see --help")),
         }
     }
@@ -185,7 +225,7 @@ fn trusted_keys(arguments: &[String]) -> Result<Vec<TrustedKey>, Failure> {
 }
 
 impl Consume {
-    fn check(self, placement: Placement) -> Result<Options, Failure> {
+    fn check(self) -> Result<Options, Failure> {
         let keys = trusted_keys(&self.public_keys)?;
         Ok(Options {
             ring: self.ring,
@@ -197,7 +237,9 @@ impl Consume {
             has_journal: self.output == "ndjson",
             wait: self.wait,
             stall_after: self.stall,
-            placement,
+            placement: Placement::default(),
+            progress: ProgressOptions::default(),
+            log: LogOptions::default(),
         })
     }
 }

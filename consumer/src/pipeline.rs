@@ -5,12 +5,12 @@ use std::thread;
 
 use cli::Failure;
 use crossbeam::channel::bounded;
-use shmem_layout::{Consumer, RingPath, Waiting, attach};
+use shmem_layout::{Consumer, Recovered, RingPath, Waiting, attach};
 
 use crate::journal::Journal;
 use crate::options::Options;
 use crate::output_folder::OutputFolder;
-use crate::progress::Progress;
+use crate::progress;
 use crate::record::Batch;
 use crate::recorder::{Ran, Recorder};
 use crate::resume::{begin_or_resume, begin_without_journal};
@@ -63,14 +63,23 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let journal = journal.map(|file| Journal::new(file, options.encoding, &options.keys));
     let recorder = Recorder::new(folder, begun, journal, INTERVAL_NS)?;
     answer_for_below(recorder.next_sequence(), &consumer, path)?;
+    let member = consumer.ring().member();
+    let (slots, next) = (consumer.ring().spec().capacity, recorder.next_sequence());
+    tracing::debug!(
+        ring = %path, slots, member = member.index, generation = member.generation, next_sequence = next,
+        "{path}: attached, {slots} slots; member {}.{}, begins at sequence {next}", member.index, member.generation
+    );
 
-    let mut writer = Writer { recorder, consumer: &consumer, ring: path, progress: Progress::new() };
+    let mut recorder = recorder;
+    let drawing = progress::start(options, &mut recorder);
+    let mut writer = Writer { recorder, consumer: &consumer, ring: path };
     let reader = Reader::new(&consumer, path, waiting);
     let last = match options.verify_threads {
         1 => in_one_thread(reader, plan.verifier()?, &mut writer),
         threads => in_many_threads(reader, &plan, threads, &mut writer, waiting),
     };
-    writer.progress.clear();
+    drop(drawing);
+    tell_recovered(&consumer, path);
     let ran = Ran {
         verifier: options.verifier,
         public_keys: options.keys.iter().map(|key| hex::encode(key.compressed())).collect(),
@@ -80,9 +89,25 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let files = writer.recorder.files();
     // Also after a failure: what was done is worth keeping.
     let summary = writer.recorder.finish(&ran, matches!(last, Ok(Fill::Closed)))?;
-    let is_interrupted = last? == Fill::Stopped;
+    let last = last?;
+    if last == Fill::Closed {
+        tracing::debug!(ring = %path, "{path}: closed, and nothing is left to verify");
+    }
+    let is_interrupted = last == Fill::Stopped;
     let table = table::of_run(&summary, &files);
     Ok(Outcome { summary, table, is_interrupted })
+}
+
+fn tell_recovered(consumer: &Consumer, path: &RingPath) {
+    let recovered = consumer.ring().recovered();
+    if recovered != Recovered::default() {
+        tracing::debug!(
+            voided = recovered.voided,
+            returned = recovered.returned,
+            failed = recovered.failed,
+            "{path}: taken over from dead members: {recovered}"
+        );
+    }
 }
 
 /// The end of the pipeline: the journal, then the ring.
@@ -90,7 +115,6 @@ struct Writer<'a> {
     recorder: Recorder,
     consumer: &'a Consumer,
     ring: &'a RingPath,
-    progress: Progress,
 }
 
 impl Writer<'_> {
@@ -98,9 +122,7 @@ impl Writer<'_> {
         if self.recorder.append(batch)?.is_break() {
             return Err(Failure::failed("journal: its reader has gone away"));
         }
-        answer_for(self.consumer, self.ring, batch)?;
-        self.progress.add(batch.records().len() as u64);
-        Ok(())
+        answer_for(self.consumer, self.ring, batch)
     }
 }
 

@@ -8,6 +8,8 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cli::{Failure, Method};
@@ -48,6 +50,16 @@ pub struct Recorder {
     /// Whether that is further than the folder's checkpoint says.
     is_ahead: bool,
     interval_ns: u64,
+    watched: Option<Arc<Watched>>,
+}
+
+/// How far a run is, for another thread to look at: told with each batch, and with each interval.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Records counted.
+    pub done: AtomicU64,
+    /// The 99th percentile of the end to end latencies of the last interval, in nanoseconds; 0 if it had none.
+    pub p99_ns: AtomicU64,
 }
 
 impl Recorder {
@@ -64,7 +76,8 @@ impl Recorder {
     ) -> Result<Self, Failure> {
         let Run { checkpoint, is_ahead, log, .. } = run;
         let log = IntervalLog::new(log, checkpoint.log_bytes, checkpoint.started_ns);
-        let mut recorder = Self { folder, journal, log, run: checkpoint, is_ahead, interval_ns };
+        let mut recorder =
+            Self { folder, journal, log, run: checkpoint, is_ahead, interval_ns, watched: None };
         if recorder.log.is_empty() {
             let since_epoch = recorder.since_epoch();
             recorder.log.write_header(since_epoch).map_err(|error| recorder.log_error(&error))?;
@@ -74,6 +87,12 @@ impl Recorder {
             recorder.end_interval(now_ns())?;
         }
         Ok(recorder)
+    }
+
+    /// Tells `watched` from now on.
+    pub fn tell(&mut self, watched: Arc<Watched>) {
+        watched.done.store(self.run.tally.counts.records, Ordering::Relaxed);
+        self.watched = Some(watched);
     }
 
     /// The sequence that comes next: all before it are answered for.
@@ -98,6 +117,9 @@ impl Recorder {
         }
         self.run.tally.verify_busy_ns += batch.verify_busy_ns;
         self.is_ahead |= !batch.is_empty();
+        if let Some(watched) = &self.watched {
+            watched.done.store(self.run.tally.counts.records, Ordering::Relaxed);
+        }
         Ok(ControlFlow::Continue(()))
     }
 
@@ -119,6 +141,11 @@ impl Recorder {
         let written = self.log.write_interval(&self.run.histograms, from_ns, to_ns);
         written.map_err(|error| self.log_error(&error))?;
         failpoint("checkpoint: log written");
+        if let Some(watched) = &self.watched {
+            let end_to_end = self.run.histograms.interval(Stage::EndToEnd);
+            let p99_ns = if end_to_end.is_empty() { 0 } else { end_to_end.value_at_quantile(0.99) };
+            watched.p99_ns.store(p99_ns, Ordering::Relaxed);
+        }
         self.run.log_bytes = self.log.len();
         self.run.histograms.end_interval();
         self.run.interval_from_ns = to_ns;

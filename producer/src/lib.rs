@@ -16,13 +16,15 @@
 mod generator;
 mod input;
 mod options;
+mod progress;
 mod schedule;
 
 use cli::Failure;
-use shmem_layout::{JoinError, Message, Producer, PublishError, WaitError, Waiting, now_ns};
+use shmem_layout::{JoinError, Message, Producer, PublishError, Recovered, WaitError, Waiting, now_ns};
 
 use generator::Generator;
 use input::{Input, Next};
+use progress::Sent;
 use schedule::Schedule;
 
 pub use options::{Content, Format, InputOptions, Options};
@@ -95,13 +97,33 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Summary, Failure> {
         _ => unusable(options, &error),
     })?;
     let summary = Summary { resumed_at: producer.resume_position(), ..Summary::default() };
+    let member = producer.ring().member();
+    let slots = producer.ring().spec().capacity;
+    tracing::debug!(
+        ring = %options.ring, slots, member = member.index, generation = member.generation, resumed_at = summary.resumed_at,
+        "{}: attached, {slots} slots; member {}.{}, source {:?} goes on at {}",
+        options.ring, member.index, member.generation, options.source, summary.resumed_at
+    );
     let messages =
         Messages::open(options, producer.ring().spec().message_capacity, summary.resumed_at, waiting)?;
     let schedule = options.rate.map(|rate| Schedule::new(rate, waiting.strategy));
-    let mut sending = Sending { options, waiting, producer, messages, schedule, summary };
+    let sent = Sent::default();
+    let mut sending = Sending { options, waiting, producer, messages, schedule, summary, sent: sent.clone() };
 
+    let drawing = progress::start(options, sent, summary.resumed_at);
     let halt = sending.send().err();
-    sending.producer.flush();
+    sending.flush();
+    drop(drawing);
+    let recovered = sending.producer.ring().recovered();
+    if recovered != Recovered::default() {
+        tracing::debug!(
+            voided = recovered.voided,
+            returned = recovered.returned,
+            failed = recovered.failed,
+            "{}: taken over from dead members: {recovered}",
+            options.ring
+        );
+    }
     let failure = halt.map(|halt| match halt {
         Halt::Interrupted => Failure::failed(format_args!("interrupted; {}", sending.summary)),
         Halt::Failed(failure) => failure,
@@ -164,16 +186,24 @@ struct Sending<'a> {
     messages: Messages,
     schedule: Option<Schedule>,
     summary: Summary,
+    /// Those messages that were sent at the last flush, for who watches.
+    sent: Sent,
 }
 
 impl Sending<'_> {
+    /// Wakes signers that sleep.
+    fn flush(&self) {
+        self.producer.flush();
+        self.sent.set(self.summary.sent);
+    }
+
     fn send(&mut self) -> Result<(), Halt> {
         if let Messages::Input(input) = &mut self.messages {
             input.skip_lines(self.summary.resumed_at)?;
         }
         for position in self.summary.resumed_at..self.options.messages {
             if self.messages.may_block() {
-                self.producer.flush();
+                self.flush();
             }
             let bytes = match self.messages.next(position)? {
                 Next::Message(bytes) => bytes,
@@ -190,6 +220,7 @@ impl Sending<'_> {
                     let due_ns = schedule.due_ns(self.summary.sent);
                     if now_ns < due_ns {
                         self.producer.flush();
+                        self.sent.set(self.summary.sent);
                         now_ns = schedule.wait_until(due_ns, self.waiting);
                     }
                     due_ns
@@ -205,7 +236,7 @@ impl Sending<'_> {
             }
             self.summary.sent += 1;
             if self.summary.sent.is_multiple_of(BURST) {
-                self.producer.flush();
+                self.flush();
             }
         }
         Ok(())
@@ -227,7 +258,13 @@ impl Sending<'_> {
             return Ok(());
         }
         match self.producer.ring().close(self.waiting) {
-            Ok(_) => Ok(()),
+            Ok(is_first) => {
+                tracing::debug!(ring = %self.options.ring, "{}: {}", self.options.ring, match is_first {
+                    true => "closed",
+                    false => "was closed before",
+                });
+                Ok(())
+            }
             Err(WaitError::Stopped) => {
                 Err(Failure::failed(format_args!("{}: it is full, so it was not closed", self.options.ring)))
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
-use cli::{Failure, MethodChoice, Placement};
+use cli::{Failure, LogOptions, MethodChoice, Placement, ProgressOptions};
 use shmem_layout::{
     MESSAGE_CAPACITY_MAX, RingPath, STALL_SECONDS, VERSION, WaitStrategy, WhenFull, parse_stall_after,
 };
@@ -38,6 +38,10 @@ pub struct Options {
     pub stall_after: Duration,
     /// Where it runs.
     pub placement: Placement,
+    /// Whether it shows how far it is.
+    pub progress: ProgressOptions,
+    /// What it says.
+    pub log: LogOptions,
 }
 
 /// Where messages come from.
@@ -184,6 +188,12 @@ struct Arguments {
 
     #[command(flatten)]
     placement: Placement,
+
+    #[command(flatten)]
+    progress: ProgressOptions,
+
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 impl Options {
@@ -209,6 +219,8 @@ impl From<Arguments> for Options {
             wait,
             stall: stall_after,
             placement,
+            progress,
+            log,
             ..
         } = arguments;
         let (content, all) = match arguments.input {
@@ -232,6 +244,8 @@ impl From<Arguments> for Options {
             wait,
             stall_after,
             placement,
+            progress,
+            log,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Making a ring, and attaching to one: from a path to checked, mapped bytes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use crate::fault::FaultGuard;
 use crate::layout::{LAYOUT_VERSION, control, header};
 use crate::locks::Locks;
 use crate::protocol::Core;
+use crate::recovery::RecoveredCounts;
 use crate::region::{Region, RingPath};
 use crate::ring::Ring;
 use crate::spec::{RingOptions, RingSpec};
@@ -79,7 +80,15 @@ impl Unchecked {
     /// # Errors
     /// Each refusal its own.
     pub fn open(path: &RingPath) -> Result<Self, AttachError> {
-        let (region, file) = Region::open(path)?;
+        Self::guarded(path, Region::open(path)?)
+    }
+
+    /// As [`Unchecked::open`], for who only reads: a store would be a fault.
+    pub(crate) fn open_read_only(path: &RingPath) -> Result<Self, AttachError> {
+        Self::guarded(path, Region::open_read_only(path)?)
+    }
+
+    fn guarded(path: &RingPath, (region, file): (Region, File)) -> Result<Self, AttachError> {
         failpoint("attach: opened");
         let base = region.base().as_ptr() as usize;
         let guard = FaultGuard::new(base, region.len(), &path.to_string()).map_err(AttachError::Open)?;
@@ -118,7 +127,12 @@ impl Unchecked {
         }
         failpoint("attach: checked");
         let cells = Cells { geometry: spec.geometry(), memory };
-        let core = Core { cells, locks: self.locks, max_attempts: spec.max_attempts };
+        let core = Core {
+            cells,
+            locks: self.locks,
+            max_attempts: spec.max_attempts,
+            recovered: RecoveredCounts::default(),
+        };
         Ok(Ring::new(spec, core, self.guard, self.region))
     }
 }

@@ -7,8 +7,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
-use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
 /// Exit code: the environment doesn't let us go on.
 const ENVIRONMENT: libc::c_int = 3;
@@ -45,6 +45,16 @@ static PROGRAM_LEN: AtomicUsize = AtomicUsize::new(0);
 /// What was done about SIGBUS before.
 static mut PREVIOUS: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
 
+/// How the line is worded.
+static WORDING: OnceLock<fn(&str) -> Option<String>> = OnceLock::new();
+
+/// Lets `wording` make the lines about rings that fault, of those that are attached to from now on: all that is to be printed,
+/// its newline included. Where it gives none, and without it, a line is `program: message`. The first call is the one that
+/// counts.
+pub fn word_faults(wording: fn(&str) -> Option<String>) {
+    let _ = WORDING.set(wording);
+}
+
 /// Lets the line about a ring that faults go to `descriptor` instead of standard error. It has to stay open for the rest of the
 /// process's life.
 pub fn report_faults_to(descriptor: RawFd) {
@@ -67,9 +77,12 @@ impl FaultGuard {
         install()?;
         let program = std::env::args_os().next().map(std::path::PathBuf::from);
         let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
+        let message = format!("{name}: it was cut short or its memory is full; make a new ring");
+        let worded = WORDING.get().and_then(|wording| wording(&message));
+        // Whoever reads another descriptor words it himself.
         let program = format!("{}: ", program.display());
-        PROGRAM_LEN.store(program.len(), Ordering::Relaxed);
-        let line = format!("{program}{name}: it was cut short or its memory is full; make a new ring\n");
+        PROGRAM_LEN.store(if worded.is_some() { 0 } else { program.len() }, Ordering::Relaxed);
+        let line = worded.unwrap_or_else(|| format!("{program}{message}\n"));
         let line = line.into_bytes().into_boxed_slice();
         let is_free = |entry: &&Entry| {
             entry.base.compare_exchange(0, RESERVED, Ordering::Acquire, Ordering::Relaxed).is_ok()

@@ -56,6 +56,8 @@ mod signer;
 mod snapshot;
 #[cfg(not(loom))]
 mod spec;
+#[cfg(not(loom))]
+mod view;
 
 #[cfg(all(feature = "fuzzing", not(loom)))]
 #[doc(hidden)]
@@ -76,7 +78,7 @@ pub use consumer::{Consumer, Delivery, Record};
 pub use error::{AttachError, CreateError};
 pub use failpoint::{HAS_FAILPOINTS, VERSION, failpoint};
 #[cfg(not(loom))]
-pub use fault::report_faults_to;
+pub use fault::{report_faults_to, word_faults};
 pub use layout::{LAYOUT_VERSION, LINE, MAGIC, MEMBERS, PAGE, SOURCE_NAME_LEN, SOURCES};
 pub use membership::{JoinError, Member, Role};
 #[cfg(not(loom))]
@@ -98,6 +100,8 @@ pub use spec::{
 };
 pub use stall::{STALL_AFTER, Stall};
 pub use state::{Owner, Stage};
+#[cfg(not(loom))]
+pub use view::{Hints, Oldest, SignedBy, View};
 pub use wait::{SLEEP_LIMIT, STALL_SECONDS, WaitStrategy, Waiting, parse_stall_after};
 
 /// Attaches to the ring at `path`: opens, maps and checks it.

@@ -23,6 +23,7 @@ use crate::layout::{Geometry, slot};
 use crate::locks::{Locks, MEMBER_BYTE};
 use crate::membership::Role;
 use crate::protocol::{Claim, Claimed, Core, Found};
+use crate::recovery::RecoveredCounts;
 use crate::state::{Owner, Stage, State};
 use crate::wait::{Habit, WaitStrategy};
 
@@ -58,7 +59,12 @@ impl World {
             cells.state(slot).store(State::free(0).0, Ordering::Relaxed);
         }
         let lives = Arc::new(Lives([false, true, true, false].map(AtomicBool::new)));
-        let core = Core { cells, locks: Box::new(Arc::clone(&lives)), max_attempts: 3 };
+        let core = Core {
+            cells,
+            locks: Box::new(Arc::clone(&lives)),
+            max_attempts: 3,
+            recovered: RecoveredCounts::default(),
+        };
         Self { core: Arc::new(core), lives }
     }
 

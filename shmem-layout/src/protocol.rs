@@ -9,6 +9,7 @@ use std::io;
 use crate::cells::{Cells, Hint, Ordering, acquire, release, release_fence};
 use crate::failpoint::failpoint;
 use crate::locks::Locks;
+use crate::recovery::RecoveredCounts;
 use crate::state::{LAP_MAX, Owner, Stage, State};
 
 /// Why a ring can't go on.
@@ -87,6 +88,8 @@ pub(crate) struct Core {
     pub cells: Cells,
     pub locks: Box<dyn Locks>,
     pub max_attempts: u8,
+    /// What was taken from the dead through this core.
+    pub recovered: RecoveredCounts,
 }
 
 impl Core {

@@ -2,6 +2,10 @@
 //!
 //! Anybody may do it, several at once: each takeover is a compare-and-swap of the very word that was judged.
 
+use std::fmt;
+// Of this process alone, and so no business of the models.
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use crate::cells::{Event, Hint, Ordering, acquire, release};
 use crate::failpoint::failpoint;
 use crate::locks::MEMBER_BYTE;
@@ -17,6 +21,38 @@ pub struct Recovered {
     pub returned: u64,
     /// Records whose last attempt died.
     pub failed: u64,
+}
+
+/// What one attachment has taken from dead members, added up. Plain counters: no order between them is promised.
+#[derive(Default)]
+pub(crate) struct RecoveredCounts {
+    voided: AtomicU64,
+    returned: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl RecoveredCounts {
+    fn add(&self, more: &Recovered) {
+        self.voided.fetch_add(more.voided, Relaxed);
+        self.returned.fetch_add(more.returned, Relaxed);
+        self.failed.fetch_add(more.failed, Relaxed);
+    }
+
+    pub fn get(&self) -> Recovered {
+        let [voided, returned, failed] =
+            [&self.voided, &self.returned, &self.failed].map(|count| count.load(Relaxed));
+        Recovered { voided, returned, failed }
+    }
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { voided, returned, failed } = self;
+        write!(
+            f,
+            "{returned} records returned to the signers, {failed} failed, {voided} half-written ones void"
+        )
+    }
 }
 
 impl Core {
@@ -135,6 +171,7 @@ impl Core {
 
     fn announce(&self, recovered: &Recovered) {
         if *recovered != Recovered::default() {
+            self.recovered.add(recovered);
             failpoint("takeover: done");
         }
         if recovered.returned > 0 {

@@ -113,6 +113,22 @@ impl Region {
         }
     }
 
+    /// As [`Region::open`], but mapped and opened for reading alone. A segment is a file as well.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_read_only(path: &RingPath) -> Result<(Region, File), AttachError> {
+        let file = open_with(&path.file_path(), rustix::fs::OFlags::RDONLY)?;
+        if let RingPath::File(_) = path {
+            check_private_folder(&path.folder())?;
+        }
+        if file.metadata().map_err(AttachError::Open)?.len() == 0 {
+            return Err(AttachError::TooShort { len: 0 });
+        }
+        let map = memmap2::MmapOptions::new().map_raw_read_only(&file).map_err(AttachError::Open)?;
+        Ok((Region::File(map), file))
+    }
+
     pub fn base(&self) -> NonNull<u8> {
         let base = match self {
             Self::File(map) => map.as_mut_ptr(),
@@ -171,10 +187,15 @@ fn check_private_folder(folder: &Path) -> Result<(), AttachError> {
     Ok(())
 }
 
-/// Opens a ring's file without following a link, waiting for a FIFO's other end, or handing it on to a child.
+/// Opens a ring's file for reading and writing, as [`open_with`].
 fn open_private(path: &Path) -> Result<File, AttachError> {
+    open_with(path, rustix::fs::OFlags::RDWR)
+}
+
+/// Opens a ring's file without following a link, waiting for a FIFO's other end, or handing it on to a child.
+fn open_with(path: &Path, access: rustix::fs::OFlags) -> Result<File, AttachError> {
     use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(descriptor) => File::from(descriptor),
         Err(error) => {

@@ -79,6 +79,16 @@ impl Ring {
         hint(Hint::Head).saturating_sub(hint(Hint::Tail)).min(self.cells().geometry.capacity)
     }
 
+    /// Who has joined through this attachment: its index and generation in the member table.
+    pub fn member(&self) -> Owner {
+        self.me
+    }
+
+    /// What was taken from dead members through this attachment until now.
+    pub fn recovered(&self) -> Recovered {
+        self.core.recovered.get()
+    }
+
     pub(crate) fn cells(&self) -> &Cells {
         &self.core.cells
     }

@@ -10,6 +10,7 @@ mod refusals;
 mod stalls;
 mod stream;
 mod takeover;
+mod view;
 
 use std::path::PathBuf;
 

@@ -216,6 +216,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_runtimes_number_in_the_ring_is_that_of_its_name() {
+        let names = Runtime::ALL.map(Runtime::name);
+        assert_eq!(names, cli::RUNTIME_NAMES);
+    }
+
+    #[test]
     fn a_rollback_leads_to_what_was_there_before() {
         let limits = Limits::default();
         let first = Assignments::from_arguments(Runtime::Native, &[], &limits).unwrap();

@@ -21,7 +21,6 @@ use extension_engine::cache::CacheError;
 use extension_engine::cache::{MemoryCache, ModuleCache};
 
 use crate::options::module;
-use crate::say;
 pub(crate) use when_needed::open_cache_when_needed;
 
 /// What stands for no directory at all.
@@ -70,7 +69,7 @@ fn open_cache(memory: Arc<MemoryCache>, arguments: &CacheArguments) -> Arc<dyn M
         },
         Err(failure) => failure.message,
     };
-    say(&format!("{refused}; modules are compiled at each start (--cache none: without this warning)"));
+    tracing::warn!("{refused}; modules are compiled at each start (--cache none: without this warning)");
     memory
 }
 

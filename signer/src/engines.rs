@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cli::{Failure, Method};
+use cli::{Failure, Method, figures};
 use extension_engine::{
     Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Runtime, Settings, compile,
 };
 
 use crate::assignment::{Assignment, Assignments, Origin, index};
 use crate::key::Key;
+use crate::ration::Ration;
 use crate::stats::Page;
 
 /// Makes extensions ready: on either of a worker's threads.
@@ -40,11 +41,18 @@ impl Workshop {
         let name = assignment.method.name();
         let hits = self.cache_hits();
         let program = compile(assignment.runtime, name, replacement.as_ref(), &self.settings)?;
-        self.count_hits(assignment.runtime, hits);
-        self.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
+        let found = self.count_hits(assignment.runtime, hits);
+        let ns = started.elapsed().as_nanos() as u64;
+        self.stats.compile_ns.add(ns);
+        let Assignment { method, label, runtime, .. } = assignment;
+        let time = figures::duration(ns);
+        tracing::debug!(%method, label, %runtime, found, ns, "{method}: {label} on {runtime}: {found}, {time}");
         let (assignment, origin) = (assignment.clone(), assignment.origin());
         let mut extension = Extension { assignment, origin, program, instance: None };
-        extension.instance = Some(self.instance(&extension)?);
+        let (instance, ns) = self.instance(&extension)?;
+        extension.instance = Some(instance);
+        let Assignment { method, label, .. } = &extension.assignment;
+        tracing::debug!(%method, label, ns, "{method}: {label} instantiated, {}", figures::duration(ns));
         Ok(extension)
     }
 
@@ -55,24 +63,32 @@ impl Workshop {
         (of("memory"), of("disk"))
     }
 
-    fn count_hits(&self, runtime: Runtime, before: (u64, u64)) {
+    /// Returns where the module was found.
+    fn count_hits(&self, runtime: Runtime, before: (u64, u64)) -> &'static str {
         let after = self.cache_hits();
         let stats = &self.stats;
         stats.cache_memory_hits.add(after.0 - before.0);
         stats.cache_disk_hits.add(after.1 - before.1);
         let is_compiled = matches!(runtime, Runtime::Wasmtime | Runtime::Wasmi);
         stats.cache_misses.add(u64::from(is_compiled && after == before));
+        match runtime {
+            _ if after.0 > before.0 => "found compiled, in memory",
+            _ if after.1 > before.1 => "found compiled, on disk",
+            _ if is_compiled => "not in the cache, compiled",
+            _ => "made ready",
+        }
     }
 
-    /// A new instance, with the key in it if its method signs with one.
-    fn instance(&self, extension: &Extension) -> Result<Box<dyn ExtensionEngine>, EngineError> {
+    /// A new instance, with the key in it if its method signs with one, and how many nanoseconds it took.
+    fn instance(&self, extension: &Extension) -> Result<(Box<dyn ExtensionEngine>, u64), EngineError> {
         let started = Instant::now();
         let mut instance = extension.program.instantiate()?;
         instance.set_key(self.key.of(extension.assignment.method))?;
         // Memory is now as its backup has it, on pages that are not there yet: that is not the first batch's to pay.
         instance.reset()?;
-        self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
-        Ok(instance)
+        let ns = started.elapsed().as_nanos() as u64;
+        self.stats.instantiate_ns.add(ns);
+        Ok((instance, ns))
     }
 }
 
@@ -85,6 +101,8 @@ pub(crate) struct Engines {
     /// The method whose module is the present one, when swapping.
     present: Option<Method>,
     generation: u32,
+    /// What is said of restores and replacements.
+    restores: Ration,
 }
 
 impl Engines {
@@ -105,7 +123,7 @@ impl Engines {
         let [ecdsa, schnorr, null] = &assignments.present;
         let extensions = [make(ecdsa)?, make(schnorr)?, make(null)?];
         let generation = if is_swapping { 0 } else { assignments.generation };
-        Ok(Self { workshop, extensions, is_swapping, present: None, generation })
+        Ok(Self { workshop, extensions, is_swapping, present: None, generation, restores: Ration::default() })
     }
 
     /// Whether a change of method swaps the module.
@@ -127,6 +145,11 @@ impl Engines {
     pub fn switch(&mut self, next: Extension) -> Extension {
         self.generation = next.assignment.generation;
         self.workshop.stats.swaps.add(1);
+        let Assignment { method, label, runtime, generation, .. } = &next.assignment;
+        tracing::debug!(
+            %method, label, %runtime, generation,
+            "swapped: {method} by {label} on {runtime} from now on, generation {generation}"
+        );
         std::mem::replace(&mut self.extensions[index(next.assignment.method)], next)
     }
 
@@ -139,11 +162,11 @@ impl Engines {
     /// The inner one: the extension failed the batch as a whole. The outer one: there is no instance to be had.
     pub fn sign(&mut self, method: Method, batch: &mut Batch) -> Result<Result<(), EngineError>, Failure> {
         self.swap_to(method);
-        let Self { workshop, extensions, .. } = self;
+        let Self { workshop, extensions, restores, .. } = self;
         let extension = &mut extensions[index(method)];
         let mut instance = match extension.instance.take() {
             Some(instance) => instance,
-            None => workshop.instance(extension).map_err(Failure::environment)?,
+            None => workshop.instance(extension).map_err(Failure::environment)?.0,
         };
         let signed = instance.run(ExtensionKind::Sign, batch);
         if let Err(error) = &signed {
@@ -154,6 +177,16 @@ impl Engines {
             extension.instance = Some(instance);
         } else {
             workshop.stats.replacements.add(1);
+        }
+        if signed.is_err()
+            && let Some(more) = restores.take()
+        {
+            let (restored, replaced) = (workshop.stats.restores.get(), workshop.stats.replacements.get());
+            tracing::debug!(
+                %method, restores = restored, replacements = replaced,
+                "{method}: {} failed: {restored} restores and {replaced} replacements by now, {more} of them unsaid",
+                extension.assignment.label
+            );
         }
         Ok(signed)
     }

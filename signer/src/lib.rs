@@ -65,6 +65,7 @@ mod orders;
 mod overdue;
 mod pace;
 mod prepare;
+mod ration;
 mod release_check;
 mod report;
 mod stats;
@@ -73,9 +74,9 @@ mod store;
 mod supervisor;
 mod worker;
 
-use std::io::{self, Write};
+use std::io;
 
-use cli::{Exit, Failure};
+use cli::{Exit, Failure, LogOptions};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 pub use cache_command::{CacheArguments, CacheCommand};
@@ -85,11 +86,21 @@ pub use metrics::Address as MetricsAddress;
 pub use options::{Options, SupervisorOptions, WorkOptions, WorkerOptions};
 pub use prepare::PrepareOptions;
 
+/// What messages begin with.
+const NAME: &str = "signer";
+
 /// Does what the command line asked for.
 ///
 /// # Errors
 /// With an exit code and one line that says what went wrong, where, and what to do.
 pub fn run(options: Options) -> Result<Exit, Failure> {
+    match &options {
+        Options::Supervise(options) => cli::log::start(NAME, &options.work.log),
+        Options::Prepare(options) => cli::log::start(NAME, &options.log),
+        // A worker lets its supervisor speak for it.
+        Options::Work(_) => {}
+        _ => cli::log::start(NAME, &LogOptions::default()),
+    }
     // While we may still look at ourselves: it is forbidden next.
     extension_engine::prepare_process();
     forbid_core_dumps()
@@ -106,11 +117,6 @@ pub fn run(options: Options) -> Result<Exit, Failure> {
             cli::print(&format!("{public_key}\n")).map(|()| Exit::Done)
         }
     }
-}
-
-/// Tells the user. A closed standard error must not stop the signing.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "signer: {line}");
 }
 
 /// Keeps the key out of core files, and other processes of this user from reading it out of our memory.

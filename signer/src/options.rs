@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 use clap::{Args, Parser, Subcommand};
-use cli::{Failure, Method, Placement};
+use cli::{Failure, LogOptions, Method, Placement, ProgressOptions};
 use extension_engine::{Limits, Runtime};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
@@ -52,6 +52,8 @@ pub struct SupervisorOptions {
     pub control: Option<PathBuf>,
     /// Where metrics are served, if they are.
     pub metrics: Option<Address>,
+    /// Whether it shows how far it is.
+    pub progress: ProgressOptions,
     /// What the workers do.
     pub work: WorkOptions,
 }
@@ -94,6 +96,8 @@ pub struct WorkOptions {
     pub limits: Limits,
     /// Whether signatures are verified before they are released.
     pub release_check: ReleaseCheckOptions,
+    /// What is said.
+    pub log: LogOptions,
 }
 
 const EXAMPLES: &str = "\
@@ -172,6 +176,8 @@ enum Command {
         limits: LimitArguments,
         #[command(flatten)]
         cache: CacheArguments,
+        #[command(flatten)]
+        log: LogOptions,
     },
 }
 
@@ -194,6 +200,8 @@ struct SupervisorArguments {
     control: ControlArguments,
     #[command(flatten)]
     metrics: MetricsArguments,
+    #[command(flatten)]
+    progress: ProgressOptions,
 }
 
 #[derive(Args)]
@@ -235,6 +243,8 @@ struct WorkArguments {
     release_check: ReleaseCheckOptions,
     #[command(flatten)]
     limits: LimitArguments,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 impl ValueParserFactory for KeySource {
@@ -270,13 +280,14 @@ impl Options {
             Some(Command::Worker { control, stats, supervisor, work }) => {
                 Self::Work(WorkerOptions { control, stats, supervisor, work: work.check()? })
             }
-            Some(Command::Prepare { control, supervisor, nice, limits, cache }) => {
+            Some(Command::Prepare { control, supervisor, nice, limits, cache, log }) => {
                 Self::Prepare(PrepareOptions {
                     control,
                     supervisor,
                     is_nice: nice,
                     limits: limits.check()?,
                     cache,
+                    log,
                 })
             }
             None => Self::Supervise(arguments.supervisor.check()?),
@@ -292,6 +303,7 @@ impl SupervisorArguments {
             report: self.report,
             control: self.control.control,
             metrics: self.metrics.metrics,
+            progress: self.progress,
             work: self.work.check()?,
         })
     }
@@ -318,6 +330,7 @@ impl WorkArguments {
             placement: self.placement,
             limits: self.limits.check()?,
             release_check: self.release_check,
+            log: self.log,
         })
     }
 }
@@ -378,6 +391,7 @@ impl WorkOptions {
         }
         arguments.extend(self.release_check.to_arguments().map(OsString::from));
         arguments.extend(limits::to_arguments(&self.limits));
+        arguments.extend(self.log.to_arguments().into_iter().map(OsString::from));
         arguments
     }
 }

@@ -5,11 +5,13 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use cli::log::Line;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::{Assignment, Assignments};
+use crate::ration::Ration;
 
 /// How long a line may wait for the other end to take it. Lines are few and short, and the socket's buffer is long.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -54,6 +56,8 @@ pub(crate) enum Word {
     Switched(u32),
     /// Something that the operator should know, in one line.
     Warning(String),
+    /// Anything else that it says, for its supervisor to print.
+    Said(Line),
 }
 
 /// Writes `line` and its end at once.
@@ -93,14 +97,8 @@ impl Orders {
 /// A worker's mouth, for both of its threads.
 pub(crate) struct Mouth {
     to: UnixStream,
-    warnings: Mutex<Warnings>,
-}
-
-/// Warnings are rationed: a module that fails every record must not flood the log.
-#[derive(Default)]
-struct Warnings {
-    last: Option<Instant>,
-    suppressed: u64,
+    /// A module that fails every record must not flood the log.
+    warnings: Mutex<Ration>,
 }
 
 impl Mouth {
@@ -116,17 +114,12 @@ impl Mouth {
 
     /// Warns, at most once a second: what came in between is counted in the next one.
     pub fn warn(&self, warning: impl FnOnce() -> String) {
-        const INTERVAL: Duration = Duration::from_secs(1);
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if warnings.last.is_some_and(|last| last.elapsed() < INTERVAL) {
-            warnings.suppressed += 1;
-            return;
-        }
-        let more = match std::mem::take(&mut warnings.suppressed) {
-            0 => String::new(),
-            more => format!(" ({more} more warnings since the last one)"),
+        let more = match warnings.take() {
+            None => return,
+            Some(0) => String::new(),
+            Some(more) => format!(" ({more} more warnings since the last one)"),
         };
-        warnings.last = Some(Instant::now());
         self.say(&Word::Warning(warning() + &more));
     }
 }

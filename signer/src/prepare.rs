@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-use cli::{Exit, Failure};
+use cli::{Exit, Failure, LogOptions};
 use extension_engine::{Limits, Settings, compile};
 use rustix::process::{Resource, Rlimit, Signal, setpriority_process, setrlimit};
 
@@ -29,6 +29,8 @@ pub struct PrepareOptions {
     pub limits: Limits,
     /// Where what was compiled is kept.
     pub cache: CacheArguments,
+    /// What is said.
+    pub log: LogOptions,
 }
 
 /// What the known-answer test may take beside the compilation, on the slowest runtime.
@@ -105,6 +107,7 @@ impl Preparation {
         let (child, socket) = kin::start("prepare", |command| {
             command.args(is_nice.then_some("--nice"));
             command.args(limits::to_arguments(&work.limits)).args(work.cache.to_arguments());
+            command.args(work.log.to_arguments());
             Ok(())
         })?;
         // If it is dead already, its socket says so.

@@ -8,6 +8,7 @@ mod answers;
 mod begin;
 mod change;
 mod measure;
+mod progress;
 mod seat;
 mod start;
 
@@ -27,6 +28,7 @@ use rustix::event::{PollFd, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+use crate::SupervisorOptions;
 use crate::assignment::{Assignments, unix_ms};
 use crate::control::api::Event;
 use crate::control::{Directory, Server};
@@ -41,8 +43,8 @@ use crate::prepare::Preparation;
 use crate::report::Report;
 use crate::stats::Totals;
 use crate::store::Store;
-use crate::{SupervisorOptions, say};
 use change::Change;
+use progress::Progress;
 use seat::{Heard, Seat, State, Worker};
 use start::{first_assignments, open_store};
 
@@ -103,6 +105,16 @@ struct Supervisor<'a> {
     stop: Arc<AtomicBool>,
     signals: UnixStream,
     ending: Option<Ending>,
+    progress: Option<Progress>,
+}
+
+/// Prints what worker `number` says.
+fn relay(number: usize, mut line: cli::log::Line) {
+    if !matches!(&*line.level, "ERROR" | "WARN") {
+        line.message = format!("worker {number}: {}", line.message);
+    }
+    line.fields.insert("worker".to_owned(), number.into());
+    cli::log::relay(line);
 }
 
 /// Everybody is told to stop.
@@ -145,6 +157,7 @@ impl<'a> Supervisor<'a> {
             stop,
             signals,
             ending: None,
+            progress: None,
         })
     }
 
@@ -179,6 +192,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn supervise(&mut self) -> Result<Exit, Failure> {
+        self.progress = Progress::start(&self.options.progress, &self.options.work.log);
         loop {
             self.start_who_is_due();
             self.further_change();
@@ -190,7 +204,11 @@ impl<'a> Supervisor<'a> {
             self.heed_requests();
             self.heed_questions();
             self.heed_time_and_signals();
+            if let Some(progress) = &mut self.progress {
+                progress.draw(&self.seats);
+            }
         }
+        self.progress = None;
         self.abandon_change("the signer has ended");
         let totals = self.totals();
         let (signed, failed) = (totals.signed(), totals.failed());
@@ -244,7 +262,9 @@ impl<'a> Supervisor<'a> {
             _ => None,
         });
         let ending = self.ending.iter().map(|ending| ending.at);
-        let next = due.chain(ending).chain(self.change.as_ref().and_then(Change::deadline)).min();
+        let drawing = self.progress.iter().map(|progress| progress.next);
+        let next =
+            due.chain(ending).chain(drawing).chain(self.change.as_ref().and_then(Change::deadline)).min();
         let timeout = next.and_then(|time| {
             // A ms more, so that the time has come when we wake.
             Timespec::try_from(time.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).ok()
@@ -265,7 +285,13 @@ impl<'a> Supervisor<'a> {
             if let Some(worker) = &mut self.seats[number].standby {
                 match worker.listen() {
                     Heard::Words(words) => {
-                        worker.is_ready |= words.contains(&Word::Ready);
+                        for word in words {
+                            match word {
+                                Word::Ready => worker.is_ready = true,
+                                Word::Said(line) => relay(number, line),
+                                _ => {}
+                            }
+                        }
                     }
                     Heard::End(words) => self.lose_standby(number, words),
                 }
@@ -286,9 +312,10 @@ impl<'a> Supervisor<'a> {
             Word::Switched(generation) => worker.generation = generation,
             Word::Warning(text) => {
                 let text = format!("worker {number}: {text}");
-                say(&text);
+                tracing::warn!(worker = number, "{text}");
                 self.tell("warning", Some(number), text);
             }
+            Word::Said(line) => relay(number, line),
         }
     }
 
@@ -306,6 +333,23 @@ impl<'a> Supervisor<'a> {
             }
         };
         let name = format!("worker {number} (pid {pid})");
+        let totals = self.seats[number].totals();
+        tracing::debug!(
+            worker = number,
+            pid,
+            signed = totals.signed(),
+            failed = totals.failed(),
+            batches = totals.batches,
+            restores = totals.restores,
+            replacements = totals.replacements,
+            "{name} {}; signed {}, failed {}, in {} batches; {} restores, {} replacements",
+            manner(status),
+            totals.signed(),
+            totals.failed(),
+            totals.batches,
+            totals.restores,
+            totals.replacements
+        );
         let words = match words.is_empty() {
             true => format!("{name} {}", manner(status)),
             false => words,
@@ -330,7 +374,7 @@ impl<'a> Supervisor<'a> {
             )));
         }
         seat.state = State::Due(Instant::now() + wait);
-        say(&format!("{death}; starting another one"));
+        tracing::warn!(worker = number, deaths = self.seats[number].deaths, "{death}; starting another one");
         self.tell("worker-died", Some(number), death.to_owned());
     }
 
@@ -389,6 +433,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn publish(&self, event: Event) {
+        // Those two are said aloud.
+        if !matches!(event.kind, "warning" | "worker-died") {
+            let Event { kind, worker, generation, text, .. } = &event;
+            tracing::debug!(event = kind, worker, generation, "{text}");
+        }
         if let Some(control) = &self.control {
             control.publish(event);
         }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use cli::{Exit, Failure, Method};
 use extension_engine::{Batch, Settings};
 use rustix::thread::set_name;
-use shmem_layout::{Answer, Claim, Claims, Request, Ring, RingPath, Signer, WaitError, Waiting, now_ns};
+use shmem_layout::{
+    Answer, Claim, Claims, Recovered, Request, Ring, RingPath, Signer, WaitError, Waiting, now_ns,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -70,6 +72,9 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
     let waiting = waiting(options)
         .map_err(|error| Failure::environment(format_args!("can't handle signals: {error}")))?;
     let (mut orders, mouth) = tongues(control).map_err(Failure::environment)?;
+    let mouth = Arc::new(mouth);
+    let speaker = Arc::clone(&mouth);
+    cli::log::start_in_child(&options.log, move |line| speaker.say(&Word::Said(line)));
     let Order::Start { assignments, standby } = orders.next().map_err(Failure::environment)? else {
         return Err(Failure::environment("it was told to begin before it was told with what"));
     };
@@ -88,9 +93,14 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         ring.prefault().map_err(|error| unusable(&error))?;
     }
     let signer = ring.join_signer().map_err(|error| unusable(&error))?;
-    workshop.stats.ring_capacity.set(signer.ring().spec().capacity.into());
+    let (member, slots) = (signer.ring().member(), signer.ring().spec().capacity);
+    workshop.stats.ring_capacity.set(slots.into());
     note_ring(&workshop.stats, signer.ring(), now_ns());
-    let (mouth, shared) = (Arc::new(mouth), Arc::new(Shared::new(engines)));
+    let shared = Arc::new(Shared::new(engines));
+    tracing::debug!(
+        ring = %options.ring, slots, member = member.index, generation = member.generation,
+        "{}: attached, {slots} slots; member {}.{}", options.ring, member.index, member.generation
+    );
     mouth.say(&Word::Ready);
     while standby && !matches!(orders.next().map_err(Failure::environment)?, Order::Go) {}
     installer::start(orders, Arc::clone(&mouth), workshop.clone(), Arc::clone(&shared))
@@ -107,7 +117,18 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
         stats: workshop.stats,
         mouth,
     };
-    worker.run(&shared, records_max, &waiting)
+    let outcome = worker.run(&shared, records_max, &waiting);
+    let recovered = worker.signer.ring().recovered();
+    if recovered != Recovered::default() {
+        tracing::debug!(
+            voided = recovered.voided,
+            returned = recovered.returned,
+            failed = recovered.failed,
+            "{}: taken over from dead members: {recovered}",
+            options.ring
+        );
+    }
+    outcome
 }
 
 /// What is heard and said on `control`.
@@ -170,7 +191,10 @@ impl Worker<'_> {
             let idle = |ring: &Ring| note_ring(&stats, ring, now_ns());
             match self.signer.claim_while(pace.records(), &mut claims, waiting, idle) {
                 Ok(Claims::Some) => {}
-                Ok(Claims::Drained) => return Ok(Exit::Done),
+                Ok(Claims::Drained) => {
+                    tracing::debug!(ring = %self.ring, "{}: closed, and nothing is left to sign", self.ring);
+                    return Ok(Exit::Done);
+                }
                 Err(WaitError::Stopped) => break,
                 Err(error) => return Err(unusable(self.ring, &error)),
             }

@@ -52,6 +52,8 @@ impl TestRing {
     pub fn options(&self, content: Content) -> Options {
         Options {
             placement: Default::default(),
+            progress: Default::default(),
+            log: Default::default(),
             ring: self.path.clone(),
             source: "default".into(),
             method: "ecdsa".parse().unwrap(),

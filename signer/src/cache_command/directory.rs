@@ -12,11 +12,11 @@ use extension_engine::cache::{
 use extension_engine::{Module, Runtime, Settings, Variant, compile};
 
 use super::show::{self, Warmed};
-use super::{CacheArguments, CacheCommand, say};
+use super::{CacheArguments, CacheCommand};
 
 /// Each warning is a line on standard error.
 fn warnings() -> WarningSink {
-    Arc::new(|warning| say(&warning.to_string()))
+    Arc::new(|warning| tracing::warn!("{warning}"))
 }
 
 fn open(directory: &Path) -> Result<DiskCache, CacheError> {

@@ -25,7 +25,6 @@ use tokio::time::{sleep, timeout};
 use super::address::Listener;
 use super::{Address, Question, Snapshot, families};
 use crate::inbox::{Inbox, Outbox, inbox};
-use crate::say;
 
 /// How much the thread yields to others.
 const NICE: i32 = 10;
@@ -66,7 +65,8 @@ impl Server {
             Listener::Tcp(tcp) => {
                 tcp.set_nonblocking(true).map_err(said)?;
                 if matches!(address, Address::Loopback(asked) if asked.port() == 0) {
-                    say(&format!("metrics are at http://{}/metrics", tcp.local_addr().map_err(said)?));
+                    let at = tcp.local_addr().map_err(said)?;
+                    tracing::info!(%at, "metrics are at http://{at}/metrics");
                 }
             }
             Listener::Unix(unix, _) => unix.set_nonblocking(true).map_err(said)?,

@@ -19,7 +19,6 @@ use crate::limits;
 use crate::manner::manner;
 use crate::orders::Order;
 use crate::prepare::Preparation;
-use crate::say;
 
 /// How long workers may take to make something ready, or to switch: longer than a batch, and than any pause that is
 /// worth waiting for.
@@ -142,7 +141,7 @@ impl Supervisor<'_> {
                 let running = || self.seats.iter().filter_map(Seat::worker);
                 if running().all(|worker| worker.generation >= next.generation) || is_late {
                     if is_late {
-                        say("a worker has not switched yet; it will at its next batch");
+                        tracing::warn!("a worker has not switched yet; it will at its next batch");
                     }
                     if let Some(reply) = change.reply {
                         let module = next.entry(true);

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use cli::Failure;
 
-use crate::assignment::Assignments;
+use crate::SupervisorOptions;
+use crate::assignment::{Assignment, Assignments};
 use crate::store::Store;
-use crate::{SupervisorOptions, say};
 
 /// What the control directory at `directory` remembers.
 pub(super) fn open_store(directory: &Path) -> Result<Store, Failure> {
@@ -32,14 +32,12 @@ pub(super) fn first_assignments(
     if let Some(committed) = store.load().map_err(|error| unusable(&error))? {
         all.take_over(committed).map_err(|error| unusable(&error))?;
         for assignment in all.present.iter().filter(|assignment| assignment.generation > 1) {
-            say(&format!(
-                "{} is signed by {} on {}, generation {}, as committed in {}",
-                assignment.method,
-                assignment.label,
-                assignment.runtime,
-                assignment.generation,
+            let Assignment { method, label, runtime, generation, .. } = assignment;
+            tracing::info!(
+                %method, label, %runtime, generation,
+                "{method} is signed by {label} on {runtime}, generation {generation}, as committed in {}",
                 directory.display()
-            ));
+            );
         }
     }
     Ok(all)

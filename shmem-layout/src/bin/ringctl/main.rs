@@ -1,7 +1,8 @@
-//! `ringctl`: makes, shows, checks, closes and removes rings.
+//! `ringctl`: makes, shows, watches, checks, closes and removes rings.
 
 mod check;
 mod show;
+mod top;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -21,8 +22,8 @@ Examples:
   A ring for messages of up to 4 KiB, in memory:
     mkdir -m 700 /dev/shm/mine
     ringctl create /dev/shm/mine/ring --message-capacity 4096
-  What is in it, every second:
-    ringctl show --watch /dev/shm/mine/ring
+  What goes on in it:
+    ringctl top /dev/shm/mine/ring
   Let everyone finish, and remove it:
     ringctl close /dev/shm/mine/ring
     ringctl rm /dev/shm/mine/ring
@@ -33,7 +34,7 @@ Exit codes:
   2  bad arguments
   3  environment: no usable ring, or somebody uses it";
 
-/// Makes, shows, checks, closes and removes rings.
+/// Makes, shows, watches, checks, closes and removes rings.
 ///
 /// RING is a file in a folder of yours with mode 700, or shm:NAME for a POSIX shared memory segment.
 #[derive(Parser)]
@@ -70,6 +71,13 @@ enum Command {
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
         watch: Option<Duration>,
     },
+    /// Watch a ring at work: members, stages, rates, whom the others wait for, what signs. Only reads, never writes
+    #[command(
+        after_help = "On a terminal it redraws a page until Ctrl-C, which ends it with exit code 0. In a pipe, or on a \
+        terminal that can't be drawn on, it prints one page after the other.\n\n\
+        Exit codes: 0 done; 2 bad arguments; 3 no ring that can be read, or not any more."
+    )]
+    Top(top::TopArguments),
     /// Say what the dead have left, what a recovery would make of it, and what is damaged. Changes nothing
     #[command(after_help = "Exit codes:\n  0  sound\n  1  damaged\n  3  no ring that can be read")]
     Check {
@@ -106,6 +114,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
             })?;
         }
         Command::Show { ring, watch } => show(&ring, watch)?,
+        Command::Top(arguments) => return top::run(&arguments),
         Command::Check { ring } => {
             let open = open(&ring)?;
             let snapshot = open.snapshot().map_err(|error| at(&ring, &error))?;
