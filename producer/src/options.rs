@@ -38,6 +38,8 @@ pub struct Options {
     pub stall_after: Duration,
     /// Where it runs.
     pub placement: Placement,
+    /// Where the summary goes.
+    pub report: Option<PathBuf>,
 }
 
 /// Where messages come from.
@@ -158,6 +160,10 @@ struct Arguments {
     #[arg(long, requires = "input", help_heading = "Input")]
     skip_oversize: bool,
 
+    /// Write a summary of what was asked for and sent, in JSON
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    report: Option<PathBuf>,
+
     #[command(flatten)]
     placement: Placement,
 }
@@ -185,6 +191,7 @@ impl From<Arguments> for Options {
             wait,
             stall: stall_after,
             placement,
+            report,
             ..
         } = arguments;
         let (content, all) = match arguments.input {
@@ -208,6 +215,7 @@ impl From<Arguments> for Options {
             wait,
             stall_after,
             placement,
+            report,
         }
     }
 }

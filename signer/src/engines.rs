@@ -27,6 +27,8 @@ pub(crate) struct Extension {
     origin: Origin,
     program: Box<dyn Program>,
     instance: Option<Box<dyn ExtensionEngine>>,
+    /// Whether the instance has had a batch.
+    is_called: bool,
 }
 
 impl Workshop {
@@ -43,7 +45,7 @@ impl Workshop {
         self.count_hits(assignment.runtime, hits);
         self.stats.compile_ns.add(started.elapsed().as_nanos() as u64);
         let (assignment, origin) = (assignment.clone(), assignment.origin());
-        let mut extension = Extension { assignment, origin, program, instance: None };
+        let mut extension = Extension { assignment, origin, program, instance: None, is_called: false };
         extension.instance = Some(self.instance(&extension)?);
         Ok(extension)
     }
@@ -72,6 +74,7 @@ impl Workshop {
         // Memory is now as its backup has it, on pages that are not there yet: that is not the first batch's to pay.
         instance.reset()?;
         self.stats.instantiate_ns.add(started.elapsed().as_nanos() as u64);
+        self.stats.instances.add(1);
         Ok(instance)
     }
 }
@@ -143,9 +146,18 @@ impl Engines {
         let extension = &mut extensions[index(method)];
         let mut instance = match extension.instance.take() {
             Some(instance) => instance,
-            None => workshop.instance(extension).map_err(Failure::environment)?,
+            None => {
+                extension.is_called = false;
+                workshop.instance(extension).map_err(Failure::environment)?
+            }
         };
+        let first = (!extension.is_called).then(Instant::now);
         let signed = instance.run(ExtensionKind::Sign, batch);
+        if let Some(started) = first {
+            extension.is_called = true;
+            workshop.stats.first_calls.add(1);
+            workshop.stats.first_call_ns.add(started.elapsed().as_nanos() as u64);
+        }
         if instance.is_usable() {
             workshop.stats.restores.add(u64::from(signed.is_err()));
             extension.instance = Some(instance);

@@ -36,6 +36,11 @@ pub(crate) struct Stats {
     pub compile_ns: Counter,
     /// Time in instantiation, the key's installation included, in nanoseconds.
     pub instantiate_ns: Counter,
+    /// Instances made.
+    pub instances: Counter,
+    /// First batches of instances, and the time that they took, in nanoseconds.
+    pub first_calls: Counter,
+    pub first_call_ns: Counter,
     /// How much of the worker's memory is never swapped out: the number of a [`Locked`](crate::memory_lock::Locked).
     pub locked: Counter,
     /// Records of a method that no engine knows: failed, all of them.
@@ -116,6 +121,9 @@ impl Stats {
             cache_misses: self.cache_misses.get(),
             compile_ns: self.compile_ns.get(),
             instantiate_ns: self.instantiate_ns.get(),
+            instances: self.instances.get(),
+            first_calls: self.first_calls.get(),
+            first_call_ns: self.first_call_ns.get(),
             unknown: self.unknown.get(),
             methods: [method(ecdsa), method(schnorr), method(null)],
         }
@@ -134,6 +142,9 @@ pub(crate) struct Totals {
     pub cache_misses: u64,
     pub compile_ns: u64,
     pub instantiate_ns: u64,
+    pub instances: u64,
+    pub first_calls: u64,
+    pub first_call_ns: u64,
     pub unknown: u64,
     pub methods: [MethodTotals; Method::ALL.len()],
 }
@@ -180,6 +191,9 @@ impl Add for Totals {
             cache_misses: self.cache_misses + other.cache_misses,
             compile_ns: self.compile_ns + other.compile_ns,
             instantiate_ns: self.instantiate_ns + other.instantiate_ns,
+            instances: self.instances + other.instances,
+            first_calls: self.first_calls + other.first_calls,
+            first_call_ns: self.first_call_ns + other.first_call_ns,
             unknown: self.unknown + other.unknown,
             methods: [method(0), method(1), method(2)],
         }

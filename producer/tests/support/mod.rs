@@ -52,6 +52,7 @@ impl TestRing {
     pub fn options(&self, content: Content) -> Options {
         Options {
             placement: Default::default(),
+            report: None,
             ring: self.path.clone(),
             source: "default".into(),
             method: "ecdsa".parse().unwrap(),
