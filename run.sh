@@ -109,9 +109,23 @@ run() { # RUNTIME METHOD FOLDER
     "$bin/ringctl" create "$ring_dir/ring" "${ring_args[@]}" >/dev/null
     launch consumer --out "$3" --public-key "$public_key" "${consumer_args[@]}"
     launch signer --key "$key" --runtime "$1" --report "$3/signer.json" "${signer_args[@]}"
-    if ready; then launch producer --method "$2" "${producer_args[@]}"; fi
+    if ready; then launch producer --method "$2" --report "$3/producer.json" "${producer_args[@]}"; fi
     attend
     rm -rf -- "$ring_dir"
+}
+
+# Makes the page about the runs in these folders, those of them that came to something. It changes nothing about how they went.
+report() { # PAGE FOLDER...
+    local plots=(${option[--plots]:+--plots "${option[--plots]}"}) folder folders=() said
+    for folder in "${@:2}"; do
+        if [[ -s $folder/summary.json ]]; then folders+=("$folder"); fi
+    done
+    ((${#folders[@]})) || return 0
+    if said=$("$bin/consumer" report "${folders[@]}" --to "$1" "${plots[@]}" 2>&1); then
+        note "what happened, with pictures: $1"
+    else
+        warn "no report: ${said#consumer: }"
+    fi
 }
 
 # Starts a role in a session of its own: Ctrl-C reaches us alone, and each role hears of its end once.
@@ -218,6 +232,7 @@ compare() {
             run "$runtime" "$method" "$folder" >/dev/null
         done
     done
+    report "$out/report.html" "${folders[@]}"
     "$bin/consumer" compare "${folders[@]}"
 }
 
@@ -243,6 +258,7 @@ main() {
     else
         find_folder "$runtime-$method"
         run "$runtime" "$method" "$out"
+        report "$out/report.html" "$out"
     fi
     exit "$worst"
 }

@@ -40,6 +40,7 @@ flags='
 --stall             roles     DECIMAL                         seconds without a move before they give up; 0 never (60)
 --key               run       TEXT                            secret key (a development key, made on first use)
 --out               run       TEXT                            new or empty folder for the results (one in out/)
+--plots             run       svg|png                         each picture of the report as a file, too
 --help              run       -                               this text'
 
 declare -A taker=() values=() option=()
