@@ -81,9 +81,8 @@ fn measurements(run: &Run, said: &mut Vec<(Weight, String)>) {
         let times = count_of(summary.resumed, "time");
         said.push((Weight::Note, format!("The consumer was stopped or killed, and went on: {times}.")));
     }
-    if summary.counts.records > 0
-        && run.folder.producer.as_ref().is_ok_and(|producer| producer.rate.is_none())
-    {
+    let is_filled = summary.ring.is_none_or(|ring| summary.counts.records >= ring.capacity.into());
+    if is_filled && run.folder.producer.as_ref().is_ok_and(|producer| producer.rate.is_none()) {
         let text = "No rate was given, so the ring was kept full: latencies tell how long it is more than anything else. \
                     Latencies can be compared between runs with a rate.";
         said.push((Weight::Note, text.to_owned()));
