@@ -120,7 +120,7 @@ run() { # RUNTIME METHOD FOLDER
     begin_progress
     launch consumer --out "$3" --public-key "$public_key" "${consumer_args[@]}" "${progress_args[@]}"
     launch signer --key "$key" --runtime "$1" --report "$3/signer.json" "${signer_args[@]}"
-    if ready; then launch producer --method "$2" "${producer_args[@]}"; else is_vain=yes; fi
+    if ready; then launch producer --method "$2" --report "$3/producer.json" "${producer_args[@]}"; else is_vain=yes; fi
     attend
     # Nothing was sent: no table of nothing, and a folder that is as empty as it was.
     if [[ -n $is_vain ]]; then find "$3" -mindepth 1 -delete; fi
@@ -153,6 +153,20 @@ end_progress() {
     while IFS= read -r -t 0.05 -u 4 line; do printf '%s\n' "$line" >&2 || true; done
     exec 4<&-
     progress_args=()
+}
+
+# Makes the page about the runs in these folders, those of them that came to something. It changes nothing about how they went.
+report() { # PAGE FOLDER...
+    local plots=(${option[--plots]:+--plots "${option[--plots]}"}) folder folders=() said
+    for folder in "${@:2}"; do
+        if [[ -s $folder/summary.json ]]; then folders+=("$folder"); fi
+    done
+    ((${#folders[@]})) || return 0
+    if said=$("$bin/consumer" report "${folders[@]}" --to "$1" "${plots[@]}" 2>&1); then
+        note "what happened, with pictures: $1"
+    else
+        warn "no report: ${said#consumer: }"
+    fi
 }
 
 # Starts a role in a session of its own: Ctrl-C reaches us alone, and each role hears of its end once.
@@ -276,6 +290,7 @@ compare() {
             run "$runtime" "$method" "$folder" >/dev/null
         done
     done
+    report "$out/report.html" "${folders[@]}"
     "$bin/consumer" compare "${folders[@]}"
 }
 
@@ -301,6 +316,7 @@ main() {
     else
         find_folder "$runtime-$method"
         run "$runtime" "$method" "$out"
+        report "$out/report.html" "$out"
     fi
     exit "$worst"
 }

@@ -42,6 +42,7 @@ permissions     e2e       3     -                          what another user may
 guests          outside   10    -                          modules rebuilt from source behave the same
 readers-python  outside   5     -                          histogram files, read by the PyPI package hdrhistogram
 readers-node    outside   5     -                          histogram files, read by the npm package hdr-histogram-js
+report          outside   5     -                          the pages about a run and about several, in a real browser
 openssl         outside   3     -                          signatures, verified by openssl
 loom            campaign  15    -                          models of the ring protocol, every interleaving
 weaken          campaign  5/30  labels:5:99                each ordering left out in turn: some model must notice
@@ -202,6 +203,35 @@ step_readers_node() {
     run_for_readers && node "$folder/read.mjs" "$work/run"
 }
 
+# Runs that went well and badly, much and little; what each page shows is held against the files.
+step_report() {
+    local folder=$target/readers/page browser runs=() pages=() run
+    browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || skip 'chromium is not installed'
+    have npm || skip 'npm is not installed'
+    mkdir -p "$folder" && cp consumer/tests/page/{package.json,package-lock.json,look.mjs} "$folder/" || return
+    (cd "$folder" && fetch npm ci --no-audit --no-fund) || skip "the packages of package-lock.json can't be had from npm"
+    enter_work_folder
+    expect 'a run' 0 '' ./run.sh --rate 2000 --messages 1500 --plots svg --out "$work/steady"
+    check 'a run: pictures' test -s "$work/steady/percentiles.svg"
+    : >"$work/empty" && printf '%300s\n' x | tr ' ' x >"$work/long" && echo short >>"$work/long"
+    expect 'no message' 0 '' ./run.sh --input "$work/empty" --out "$work/none"
+    expect 'a message, and one left out' 0 'left out' ./run.sh --input "$work/long" --skip-oversize --out "$work/one"
+    expect 'a mixed run' 0 '' ./run.sh --runtime native --method random --workers 2 --plots png --out "$work/mixed"
+    check 'a mixed run: pictures' test -s "$work/mixed/percentiles.png"
+    for run in steady none one mixed; do
+        runs+=("$work/$run") pages+=("$work/$run/report.html" "$work/$run" --)
+    done
+    expect 'several' 0 '' "$bin/consumer" report "${runs[@]}" --to "$work/several.html"
+    HOME=$work check 'every page' timeout 60 node "$folder/look.mjs" "$browser" "${pages[@]}" "$work/several.html" "${runs[@]}"
+    expect 'no run' 2 'summary.json' "$bin/consumer" report "$work/rings"
+    expect 'a page that can not be' 3 'no-folder.*--to' "$bin/consumer" report "$work/one" --to "$work/no-folder/page.html"
+    # A page that can't be made takes nothing from its run.
+    mkdir -p "$work/blocked" && expect 'no room for the page' 0 'no report: .*report.html' bash -c \
+        "(until [[ -e '$work/blocked/latency.hlog' ]]; do sleep 0.01; done; mkdir '$work/blocked/.report.html.partial') & ./run.sh --out '$work/blocked'"
+    check_run 'no room for the page' "$work/blocked" 1024
+    verdict
+}
+
 fetch() { timeout 120 "$@"; }
 
 run_for_readers() {
@@ -253,6 +283,7 @@ set_up() {
     have curl || packages+=(curl)
     have promtool || packages+=(prometheus)
     have npm || have node || packages+=(npm)
+    have chromium || packages+=(chromium)
     python3 -c 'import ensurepip' || packages+=(python3-venv)
     installed_libclang >/dev/null || packages+=(libclang-14-dev)
     if [[ ! -d $(rustc --print target-libdir --target wasm32v1-none) && ! -x /usr/bin/rustc ]]; then

@@ -36,6 +36,7 @@ flags='
 --public-key        consumer  HEX|FILE                        one more public key to trust; may be repeated
 --encoding          consumer  hex|base64|der                  how signatures are written [default: hex]
 --output            consumer  ndjson|none                     whether signatures are written; none only measures [default: ndjson]
+--plots             run       svg|png                         each picture of the report as a file, too
 = What a module may use
 --limits            signer    FILE                            TOML file of limits: memory_mib, deadline_ms, stack_kib, module_kib, compile_seconds
 --deadline          signer    20..3600000                     CPU time of an extension for a record, ms [default: 500]

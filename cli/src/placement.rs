@@ -29,6 +29,12 @@ impl Placement {
     pub fn pin(&self) -> Result<(), Failure> {
         self.cpus.as_ref().map_or(Ok(()), Cpus::pin)
     }
+
+    /// The processors, for a summary: `any` if it runs where the kernel puts it.
+    #[must_use]
+    pub fn cpus_name(&self) -> String {
+        self.cpus.as_ref().map_or("any".to_owned(), Cpus::to_string)
+    }
 }
 
 /// Some of the machine's processors: at least one.

@@ -1,37 +1,23 @@
 //! Several runs side by side: what signing and verifying cost on each runtime.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cli::Failure;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use crate::output_folder::{SIGNER, SUMMARY};
-use crate::summary::Summary;
+use crate::run_folder::RunFolder;
 use crate::table::{NOTHING, aligned};
 
 /// The runtime that the others are held against.
-const NATIVE: &str = "native";
-
-/// What we need of the signer's `signer.json`; it says more.
-#[derive(Debug, Deserialize)]
-pub struct SignerReport {
-    /// The runtime that signed.
-    pub runtime: String,
-    /// Messages signed.
-    pub signed: u64,
-    /// Time spent signing, over all workers, in nanoseconds.
-    pub sign_busy_ns: u64,
-}
+pub(crate) const NATIVE: &str = "native";
 
 /// Work of one kind in one run.
-struct Work {
-    by: String,
-    method: String,
-    messages: u64,
-    busy_ns: u64,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Work {
+    /// The runtime, or the verifier.
+    pub by: String,
+    pub method: String,
+    pub messages: u64,
+    pub busy_ns: u64,
 }
 
 /// The comparison of the runs in `folders`: a table for signing and one for verifying, with total time, time per
@@ -42,33 +28,12 @@ struct Work {
 pub fn of_runs(folders: &[PathBuf]) -> Result<String, Failure> {
     let (mut signing, mut verifying) = (Vec::new(), Vec::new());
     for folder in folders {
-        let summary: Summary = read(&folder.join(SUMMARY))?;
-        let signer: SignerReport = read(&folder.join(SIGNER))?;
-        let method = summary.method();
-        verifying.push(Work {
-            by: summary.verifier,
-            method: method.clone(),
-            messages: summary.counts.verified + summary.counts.not_verified,
-            busy_ns: summary.verify_busy_ns,
-        });
-        signing.push(Work {
-            by: signer.runtime,
-            method,
-            messages: signer.signed,
-            busy_ns: signer.sign_busy_ns,
-        });
+        let run = RunFolder::read(folder, "compare")?;
+        run.signer("compare")?;
+        signing.extend(Work::signing(&run));
+        verifying.push(Work::verifying(&run));
     }
     Ok(format!("{}\n{}", table("signing", &signing), table("verifying", &verifying)))
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
-    let parsed = fs::read(path).and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from));
-    parsed.map_err(|error| {
-        Failure::bad_input(format_args!(
-            "{}: {error}; compare wants folders of finished runs",
-            path.display()
-        ))
-    })
 }
 
 fn table(title: &str, works: &[Work]) -> String {
@@ -89,7 +54,30 @@ fn table(title: &str, works: &[Work]) -> String {
 }
 
 impl Work {
-    fn us_per_message(&self) -> Option<f64> {
+    /// Signing in `run`; `None` if its signer left nothing to read.
+    pub fn signing(run: &RunFolder) -> Option<Self> {
+        let signer = run.signer.as_ref().ok()?;
+        Some(Self {
+            by: signer.runtime.clone(),
+            method: run.summary.method(),
+            messages: signer.signed,
+            busy_ns: signer.sign_busy_ns,
+        })
+    }
+
+    /// Verifying in `run`.
+    pub fn verifying(run: &RunFolder) -> Self {
+        let summary = &run.summary;
+        Self {
+            by: summary.verifier.clone(),
+            method: summary.method(),
+            messages: summary.counts.verified + summary.counts.not_verified,
+            busy_ns: summary.verify_busy_ns,
+        }
+    }
+
+    /// Time a message, in microseconds; `None` without messages.
+    pub fn us_per_message(&self) -> Option<f64> {
         (self.messages > 0).then(|| self.busy_ns as f64 / 1e3 / self.messages as f64)
     }
 }

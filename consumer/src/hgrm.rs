@@ -34,19 +34,19 @@ pub fn write(histogram: &Histogram<u64>, out: &mut impl Write) -> io::Result<()>
 }
 
 /// One reported step.
-struct Row {
-    value_ns: u64,
+pub(crate) struct Row {
+    pub value_ns: u64,
     /// The percentile reported, 0 to 100.
-    level: f64,
+    pub level: f64,
     /// How many recorded values are at most `value_ns`.
-    count_to_here: u64,
+    pub count_to_here: u64,
 }
 
 /// The steps, as Java's `PercentileIterator` makes them: each recorded value is reported for every level that its
 /// cumulative percentile reaches, the largest value for one such level and then for 100 %.
 ///
 /// The crate's own iterator counts in quantiles from 0 to 1, whose tenths are inexact, and drifts.
-fn rows(histogram: &Histogram<u64>) -> Vec<Row> {
+pub(crate) fn rows(histogram: &Histogram<u64>) -> Vec<Row> {
     let total = histogram.len();
     let mut rows = Vec::new();
     let (mut level, mut count_to_here) = (0.0, 0);

@@ -129,9 +129,15 @@ impl Histograms {
 
 /// An empty histogram of the bounds that all of ours have. Fixed ones: auto-resize grows as far as a peer's stamps
 /// reach.
-fn empty() -> Histogram<u64> {
+pub(crate) fn empty() -> Histogram<u64> {
     #[allow(clippy::expect_used, reason = "fails only for bounds out of order, and these are constants")]
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("legal bounds")
+}
+
+/// Whether `histogram` has the bounds that all of ours have. Another one could not be added to.
+pub(crate) fn has_our_bounds(histogram: &Histogram<u64>) -> bool {
+    let bounds = |of: &Histogram<u64>| (of.low(), of.high(), of.sigfig());
+    bounds(histogram) == bounds(&empty())
 }
 
 mod total_as_text {
@@ -146,12 +152,10 @@ mod total_as_text {
         text.serialize(serializer)
     }
 
-    /// Other bounds than ours are refused: such a histogram could not be added to.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram<u64>, D::Error> {
         let text = String::deserialize(deserializer)?;
         let histogram = histogram_text::parse(&text).map_err(de::Error::custom)?;
-        let bounds = |of: &Histogram<u64>| (of.low(), of.high(), of.sigfig());
-        if bounds(&histogram) != bounds(&super::empty()) {
+        if !super::has_our_bounds(&histogram) {
             return Err(de::Error::custom("a histogram has other bounds than ours"));
         }
         Ok(histogram)

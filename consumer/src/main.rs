@@ -6,6 +6,7 @@ use cli::{Exit, Failure};
 use consumer::compare;
 use consumer::options::Command;
 use consumer::pipeline;
+use consumer::report;
 use shmem_layout::Waiting;
 
 fn main() -> ExitCode {
@@ -16,6 +17,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
     let options = match command {
         Command::Compare(folders) => {
             cli::print(&compare::of_runs(&folders)?)?;
+            return Ok(Exit::Done);
+        }
+        Command::Report(options) => {
+            let page = report::write(&options)?;
+            cli::print(&format!("{}\n", page.display()))?;
             return Ok(Exit::Done);
         }
         Command::Consume(options) => options,

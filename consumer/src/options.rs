@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cli::{Failure, LogOptions, Placement};
 use shmem_layout::{RingPath, STALL_SECONDS, VERSION, WaitStrategy, parse_stall_after};
 
 use crate::encoding::Encoding;
+use crate::report::{PlotFormat, ReportOptions};
 use crate::trusted_key::TrustedKey;
 use crate::verify::VerifierChoice;
 
@@ -24,6 +26,8 @@ pub enum Command {
     Consume(Options),
     /// Compare the runs in these folders.
     Compare(Vec<PathBuf>),
+    /// Make a page about runs.
+    Report(ReportOptions),
 }
 
 /// How to consume a ring.
@@ -133,6 +137,20 @@ enum Subcommands {
         #[arg(required = true, value_name = "DIR")]
         folders: Vec<PathBuf>,
     },
+    /// Make a page with pictures about the run in a folder, or about several side by side, and print where it is
+    Report {
+        /// Folders of earlier runs
+        #[arg(required = true, value_name = "DIR")]
+        folders: Vec<PathBuf>,
+
+        /// The page [default: report.html, in DIR if there is one, and here if there are several]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+
+        /// Each picture as a file beside the page, too: svg or png
+        #[arg(long, value_name = "FORMAT", value_parser = plots())]
+        plots: Option<PlotFormat>,
+    },
 }
 
 #[derive(Args)]
@@ -198,12 +216,20 @@ impl Command {
         let Arguments { command, consume, placement, progress, log } = arguments;
         match (command, consume) {
             (Some(Subcommands::Compare { folders }), _) => Ok(Self::Compare(folders)),
+            (Some(Subcommands::Report { folders, to, plots }), _) => {
+                Ok(Self::Report(ReportOptions { folders, to, plots }))
+            }
             (None, Some(consume)) => {
                 Ok(Self::Consume(Options { placement, progress, log, ..consume.check()? }))
             }
             (None, None) => Err(Failure::bad_input("--ring and --out are needed; see --help")),
         }
     }
+}
+
+fn plots() -> impl TypedValueParser<Value = PlotFormat> {
+    PossibleValuesParser::new(["svg", "png"])
+        .map(|name| if name == "png" { PlotFormat::Png } else { PlotFormat::Svg })
 }
 
 /// The keys of all `arguments`, each of them once.

@@ -20,6 +20,10 @@ pub const CHECKPOINT: &str = "checkpoint.json";
 pub const SUMMARY: &str = "summary.json";
 /// The file name of the signer's own summary, which it leaves in the same folder.
 pub const SIGNER: &str = "signer.json";
+/// The file name of the producer's own summary, likewise.
+pub const PRODUCER: &str = "producer.json";
+/// The file name of the page about a run.
+pub const REPORT: &str = "report.html";
 
 /// The file name of a stage's percentile distribution.
 pub fn distribution(stage: Stage) -> String {

@@ -15,7 +15,7 @@ use crate::record::Batch;
 use crate::recorder::{Ran, Recorder};
 use crate::resume::{begin_or_resume, begin_without_journal};
 use crate::ring_end::{AnsweredFor, Fill, Reader, answer_for, answer_for_below, at};
-use crate::summary::Summary;
+use crate::summary::{RingFacts, Summary};
 use crate::table;
 use crate::verifier_lanes::{self, Dealer, Gatherer};
 use crate::verify::{Verifier, VerifierPlan};
@@ -52,8 +52,11 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     if options.placement.prefault {
         ring.prefault().map_err(|error| at(path, &error))?;
     }
-    let capacity = ring.spec().message_capacity as usize;
-    let plan = VerifierPlan::new(options.verifier, &options.keys, capacity)?;
+    let spec = ring.spec();
+    let (capacity, message_capacity, max_attempts) =
+        (spec.capacity, spec.message_capacity, spec.max_attempts);
+    let facts = RingFacts { capacity, message_capacity, max_attempts };
+    let plan = VerifierPlan::new(options.verifier, &options.keys, message_capacity as usize)?;
     let consumer = ring.join_consumer().map_err(|error| at(path, &error))?;
     // After joining: while another consumer lives, its folder is not ours to cut.
     let folder = OutputFolder::open(&options.out)?;
@@ -85,6 +88,9 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
         public_keys: options.keys.iter().map(|key| hex::encode(key.compressed())).collect(),
         verifier_threads: options.verify_threads,
         wait: options.wait.to_string(),
+        cpus: options.placement.cpus_name(),
+        prefault: options.placement.prefault,
+        ring: facts,
     };
     let files = writer.recorder.files();
     // Also after a failure: what was done is worth keeping.

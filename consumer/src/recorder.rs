@@ -19,10 +19,11 @@ use crate::hgrm;
 use crate::histograms::Stage;
 use crate::hlog::IntervalLog;
 use crate::journal::Journal;
+use crate::machine::Machine;
 use crate::output_folder::{self, OutputFolder};
 use crate::record::Batch;
 use crate::resume::Run;
-use crate::summary::{FORMAT, Stages, Summary};
+use crate::summary::{FORMAT, RingFacts, Stages, Summary};
 use crate::tally::Counted;
 use crate::verify::VerifierChoice;
 use shmem_layout::{failpoint, now_ns};
@@ -38,6 +39,12 @@ pub struct Ran {
     pub verifier_threads: usize,
     /// How the consumer waited for the ring.
     pub wait: String,
+    /// The processors that the consumer was pinned to, or `any`.
+    pub cpus: String,
+    /// Whether it mapped the ring beforehand.
+    pub prefault: bool,
+    /// The ring.
+    pub ring: RingFacts,
 }
 
 /// Takes batches in the ring's order, and writes all files of a run.
@@ -199,6 +206,11 @@ impl Recorder {
             public_keys: ran.public_keys.clone(),
             verifier_threads: ran.verifier_threads,
             wait: ran.wait.clone(),
+            cpus: Some(ran.cpus.clone()),
+            prefault: Some(ran.prefault),
+            ring: Some(ran.ring),
+            machine: Some(Machine::this()),
+            is_finished: Some(self.run.is_finished),
             message_bytes: tally.message_bytes,
             counts: tally.counts,
             started_unix_s: self.since_epoch().as_secs_f64(),

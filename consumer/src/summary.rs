@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::histograms::{Histograms, Stage};
+use crate::machine::Machine;
 
 /// The version of the file's format. A field may be added without a new one.
 pub const FORMAT: u32 = 1;
@@ -29,6 +30,22 @@ pub struct Summary {
     pub verifier_threads: usize,
     /// How the consumer waited for the ring.
     pub wait: String,
+    /// The processors that the consumer was pinned to, or `any`. `None` in files that are older than this field, as in the next
+    /// ones.
+    #[serde(default)]
+    pub cpus: Option<String>,
+    /// Whether the consumer mapped the ring beforehand.
+    #[serde(default)]
+    pub prefault: Option<bool>,
+    /// The ring.
+    #[serde(default)]
+    pub ring: Option<RingFacts>,
+    /// The machine.
+    #[serde(default)]
+    pub machine: Option<Machine>,
+    /// Whether it came to the ring's end.
+    #[serde(default)]
+    pub is_finished: Option<bool>,
     /// The lengths of the messages; `None` for an empty run.
     pub message_bytes: Option<MessageBytes>,
     /// How many records ended how.
@@ -46,6 +63,17 @@ pub struct Summary {
     pub verify_busy_ns: u64,
     /// Latencies per stage.
     pub stages: Stages,
+}
+
+/// What of a ring tells on its figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingFacts {
+    /// Slots.
+    pub capacity: u32,
+    /// Bytes of message that a slot holds.
+    pub message_capacity: u32,
+    /// Tries before a record is answered as failed.
+    pub max_attempts: u8,
 }
 
 /// Lengths of messages.

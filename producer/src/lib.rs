@@ -17,6 +17,7 @@ mod generator;
 mod input;
 mod options;
 mod progress;
+mod report;
 mod schedule;
 
 use cli::Failure;
@@ -25,6 +26,7 @@ use shmem_layout::{JoinError, Message, Producer, PublishError, Recovered, WaitEr
 use generator::Generator;
 use input::{Input, Next};
 use progress::Sent;
+use report::{Report, ReportFile};
 use schedule::Schedule;
 
 pub use options::{Content, Format, InputOptions, Options};
@@ -88,6 +90,8 @@ impl From<Failure> for Halt {
 /// ring can't be used.
 pub fn run(options: &Options, waiting: &Waiting) -> Result<Summary, Failure> {
     options.placement.pin()?;
+    // Before anything is sent, so that nothing is sent in vain.
+    let report = options.report.as_deref().map(ReportFile::create).transpose()?;
     let ring = shmem_layout::attach(&options.ring).map_err(|error| unusable(options, &error))?;
     if options.placement.prefault {
         ring.prefault().map_err(|error| unusable(options, &error))?;
@@ -128,13 +132,17 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Summary, Failure> {
         Halt::Interrupted => Failure::failed(format_args!("interrupted; {}", sending.summary)),
         Halt::Failed(failure) => failure,
     });
-    match (failure, sending.close().err()) {
-        (None, None) => Ok(sending.summary),
-        (Some(failure), None) | (None, Some(failure)) => Err(failure),
-        (Some(first), Some(second)) => {
-            Err(Failure { exit: first.exit.max(second.exit), message: format!("{first}; {second}") })
-        }
-    }
+    let is_complete = failure.is_none();
+    let written =
+        report.map_or(Ok(()), |file| file.write(&Report::new(options, &sending.summary, is_complete)));
+    [failure, written.err(), sending.close().err()]
+        .into_iter()
+        .flatten()
+        .reduce(|first, second| Failure {
+            exit: first.exit.max(second.exit),
+            message: format!("{first}; {second}"),
+        })
+        .map_or(Ok(sending.summary), Err)
 }
 
 fn unusable(options: &Options, error: &dyn std::fmt::Display) -> Failure {

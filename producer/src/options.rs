@@ -42,6 +42,8 @@ pub struct Options {
     pub progress: ProgressOptions,
     /// What it says.
     pub log: LogOptions,
+    /// Where the summary goes.
+    pub report: Option<PathBuf>,
 }
 
 /// Where messages come from.
@@ -186,6 +188,10 @@ struct Arguments {
     #[arg(long, requires = "input", help_heading = "Input")]
     skip_oversize: bool,
 
+    /// Write a summary of what was asked for and sent, in JSON
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    report: Option<PathBuf>,
+
     #[command(flatten)]
     placement: Placement,
 
@@ -221,6 +227,7 @@ impl From<Arguments> for Options {
             placement,
             progress,
             log,
+            report,
             ..
         } = arguments;
         let (content, all) = match arguments.input {
@@ -246,6 +253,7 @@ impl From<Arguments> for Options {
             placement,
             progress,
             log,
+            report,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -214,4 +215,40 @@ fn help_goes_to_standard_output_and_tells_units_and_defaults() {
     {
         assert!(help.contains(word), "{word}");
     }
+}
+
+#[test]
+fn the_report_tells_what_was_asked_for_and_what_was_sent_also_after_bad_input() {
+    let ring = ring(64);
+    let path = ring.folder.path().join("producer.json");
+    let report = |arguments: &str, input: &str, code: i32| {
+        let arguments = format!("{arguments} --report {}", path.display());
+        let (ended, said) = ends(producer(&ring, &arguments), input);
+        assert_eq!(ended, code, "{said}");
+        fs::read_to_string(&path).unwrap()
+    };
+    let asked = report("--messages 5 --rate 50000 --size 3..9 --method random", "", 0);
+    for part in [
+        "\"rate\": 50000.0",
+        "\"messages\": 5",
+        "\"size_min\": 3",
+        "\"size_max\": 9",
+        "\"method\": \"random\"",
+        "\"input\": null",
+        "\"sent\": 5",
+        "\"is_complete\": true",
+        "\"cpus\": \"any\"",
+    ] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    let long = format!("one\n{}\n", "x".repeat(300));
+    let refused = report("--source a --input -", &long, 2);
+    for part in
+        ["\"rate\": null", "\"input\": \"-\"", "\"sent\": 1", "\"is_complete\": false", "\"messages\": null"]
+    {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    assert!(report("--source b --skip-oversize --input -", &long, 0).contains("\"skipped\": 1"));
+    let (ended, said) = ends(producer(&ring, "--messages 1 --report /no/such/folder/producer.json"), "");
+    assert!(ended == 3 && said.contains("/no/such/folder/producer.json"), "{ended} {said}");
 }

@@ -28,6 +28,8 @@ pub(crate) struct Extension {
     origin: Origin,
     program: Box<dyn Program>,
     instance: Option<Box<dyn ExtensionEngine>>,
+    /// Whether the instance has had a batch.
+    is_called: bool,
 }
 
 impl Workshop {
@@ -48,7 +50,7 @@ impl Workshop {
         let time = figures::duration(ns);
         tracing::debug!(%method, label, %runtime, found, ns, "{method}: {label} on {runtime}: {found}, {time}");
         let (assignment, origin) = (assignment.clone(), assignment.origin());
-        let mut extension = Extension { assignment, origin, program, instance: None };
+        let mut extension = Extension { assignment, origin, program, instance: None, is_called: false };
         let (instance, ns) = self.instance(&extension)?;
         extension.instance = Some(instance);
         let Assignment { method, label, .. } = &extension.assignment;
@@ -88,6 +90,7 @@ impl Workshop {
         instance.reset()?;
         let ns = started.elapsed().as_nanos() as u64;
         self.stats.instantiate_ns.add(ns);
+        self.stats.instances.add(1);
         Ok((instance, ns))
     }
 }
@@ -166,9 +169,18 @@ impl Engines {
         let extension = &mut extensions[index(method)];
         let mut instance = match extension.instance.take() {
             Some(instance) => instance,
-            None => workshop.instance(extension).map_err(Failure::environment)?.0,
+            None => {
+                extension.is_called = false;
+                workshop.instance(extension).map_err(Failure::environment)?.0
+            }
         };
+        let first = (!extension.is_called).then(Instant::now);
         let signed = instance.run(ExtensionKind::Sign, batch);
+        if let Some(started) = first {
+            extension.is_called = true;
+            workshop.stats.first_calls.add(1);
+            workshop.stats.first_call_ns.add(started.elapsed().as_nanos() as u64);
+        }
         if let Err(error) = &signed {
             workshop.stats.note_failed_run(error);
         }

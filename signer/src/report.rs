@@ -36,6 +36,16 @@ pub(crate) struct Report {
     cache_misses: u64,
     compile_ns: u64,
     instantiate_ns: u64,
+    /// Instances made; those that were called, and the time in their first calls (a batch each, part of `sign_busy_ns`).
+    instances: u64,
+    first_calls: u64,
+    first_call_ns: u64,
+    /// Records claimed at a time, at most.
+    batch: usize,
+    wait: &'static str,
+    /// The processors that the workers were pinned to, or `any`.
+    cpus: String,
+    prefault: bool,
     /// Those that records asked for.
     methods: Vec<MethodReport>,
 }
@@ -82,6 +92,13 @@ impl Report {
             cache_misses: totals.cache_misses,
             compile_ns: totals.compile_ns,
             instantiate_ns: totals.instantiate_ns,
+            instances: totals.instances,
+            first_calls: totals.first_calls,
+            first_call_ns: totals.first_call_ns,
+            batch: options.work.batch,
+            wait: options.work.wait.name(),
+            cpus: options.work.placement.cpus_name(),
+            prefault: options.work.placement.prefault,
             methods: methods.into_iter().filter(|method| method.signed + method.failed > 0).collect(),
         }
     }

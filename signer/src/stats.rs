@@ -46,6 +46,11 @@ pub(crate) struct Stats {
     pub compile_ns: Counter,
     /// Time in instantiation, the key's installation included, in nanoseconds.
     pub instantiate_ns: Counter,
+    /// Instances made.
+    pub instances: Counter,
+    /// First batches of instances, and the time that they took, in nanoseconds.
+    pub first_calls: Counter,
+    pub first_call_ns: Counter,
     /// How much of the worker's memory is never swapped out: the number of a [`Locked`](crate::memory_lock::Locked).
     pub locked: Counter,
     /// Slots that the ring has; 0 before the worker has seen it.

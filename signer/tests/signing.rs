@@ -58,6 +58,11 @@ fn every_runtime_signs_every_method_in_every_record_of_a_mixed_stream() {
             (&0.into(), &0.into(), &0.into())
         );
         assert!(report["sign_busy_ns"].as_u64() > Some(0) && report["batches"].as_u64() > Some(0));
+        // One instance for each method, each of which had its first call.
+        assert_eq!((&report["instances"], &report["first_calls"]), (&3.into(), &3.into()));
+        let first_call_ns = report["first_call_ns"].as_u64();
+        assert!(first_call_ns > Some(0) && first_call_ns < report["sign_busy_ns"].as_u64());
+        assert_eq!((&report["cpus"], &report["prefault"]), (&"any".into(), &false.into()));
         for (i, method) in Method::ALL.into_iter().enumerate() {
             let row = &report["methods"][i];
             assert_eq!((&row["method"], &row["signed"]), (&method.name().into(), &100.into()));

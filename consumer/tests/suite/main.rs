@@ -9,6 +9,7 @@ mod kill;
 mod random;
 mod recorder;
 mod refusal;
+mod report;
 mod resume;
 mod run;
 mod signed;

@@ -11,6 +11,7 @@ use consumer::output_folder::{INTERVAL_LOG, OutputFolder};
 use consumer::recorder::{Ran, Recorder};
 use consumer::resume::begin_or_resume;
 use consumer::ring_end::AnsweredFor;
+use consumer::summary::RingFacts;
 use consumer::verify::VerifierChoice;
 use hdrhistogram::Histogram;
 
@@ -20,7 +21,15 @@ pub const EVERY_BATCH_NS: u64 = 0;
 pub const NEVER_NS: u64 = u64::MAX;
 
 pub fn ran(verifier: VerifierChoice) -> Ran {
-    Ran { verifier, public_keys: Vec::new(), verifier_threads: 1, wait: "adaptive".to_owned() }
+    Ran {
+        verifier,
+        public_keys: Vec::new(),
+        verifier_threads: 1,
+        wait: "adaptive".to_owned(),
+        cpus: "any".to_owned(),
+        prefault: false,
+        ring: RingFacts { capacity: 1024, message_capacity: 256, max_attempts: 3 },
+    }
 }
 
 /// Begins or resumes a run in `path`.

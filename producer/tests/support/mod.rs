@@ -54,6 +54,7 @@ impl TestRing {
             placement: Default::default(),
             progress: Default::default(),
             log: Default::default(),
+            report: None,
             ring: self.path.clone(),
             source: "default".into(),
             method: "ecdsa".parse().unwrap(),

@@ -19,6 +19,9 @@ pub(crate) struct Totals {
     pub cache_misses: u64,
     pub compile_ns: u64,
     pub instantiate_ns: u64,
+    pub instances: u64,
+    pub first_calls: u64,
+    pub first_call_ns: u64,
     pub methods: [MethodTotals; Stats::METHODS],
 }
 
@@ -45,6 +48,9 @@ impl Totals {
             cache_misses: stats.cache_misses.get(),
             compile_ns: stats.compile_ns.get(),
             instantiate_ns: stats.instantiate_ns.get(),
+            instances: stats.instances.get(),
+            first_calls: stats.first_calls.get(),
+            first_call_ns: stats.first_call_ns.get(),
             methods: array::from_fn(|i| MethodTotals::of(&stats.methods[i])),
         }
     }
@@ -96,6 +102,9 @@ impl Add for Totals {
             cache_misses: self.cache_misses + other.cache_misses,
             compile_ns: self.compile_ns + other.compile_ns,
             instantiate_ns: self.instantiate_ns + other.instantiate_ns,
+            instances: self.instances + other.instances,
+            first_calls: self.first_calls + other.first_calls,
+            first_call_ns: self.first_call_ns + other.first_call_ns,
             methods: array::from_fn(|i| self.methods[i] + other.methods[i]),
         }
     }
