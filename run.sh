@@ -122,10 +122,17 @@ run() { # RUNTIME METHOD FOLDER
     launch signer --key "$key" --runtime "$1" --report "$3/signer.json" "${signer_args[@]}"
     if ready; then launch producer --method "$2" --report "$3/producer.json" "${producer_args[@]}"; else is_vain=yes; fi
     attend
-    # Nothing was sent: no table of nothing, and a folder that is as empty as it was.
-    if [[ -n $is_vain ]]; then find "$3" -mindepth 1 -delete; fi
-    if [[ -n $is_vain && -z ${option[--out]} ]]; then rmdir -- "$3"; fi
+    if [[ -n $is_vain ]]; then undo "$3"; fi
     rm -rf -- "$ring_dir"
+}
+
+# Nothing was sent: what a consumer of this very ring has begun in the folder goes, and the folder if it was made for it. Whatever
+# else is in there is another run's.
+undo() { # FOLDER
+    local id
+    id=$("$bin/ringctl" show "$ring_dir/ring" 2>/dev/null | sed -n 's/^id  *\([0-9a-f]*\),.*/\1/p') || true
+    if [[ -n $id ]] && grep -qs "\"ring_id\":\"$id\"" "$1/checkpoint.json"; then find "$1" -mindepth 1 -delete; fi
+    if [[ -z ${option[--out]} ]]; then rmdir -- "$1" 2>/dev/null || true; fi
 }
 
 # Three processes share the terminal: the consumer alone draws on it, for all of them, and prints what the two others say
@@ -297,17 +304,18 @@ compare() {
 main() {
     ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || die 3 "bash 5.1 or newer is needed, this is $BASH_VERSION"
     parse_flags "$@"
-    if [[ -n ${option[--help]} ]]; then
-        print_help
-        exit
-    fi
-    check
-    build
     trap '' PIPE # a reader that went away (`| head -1`) ends nothing and is no error
+    if [[ -n ${option[--help]} ]]; then
+        print_help 2>/dev/null || true
+        exit 0
+    fi
+    # Before the build: a signal that reaches this shell alone would be forgotten there.
     trap cleanup EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
+    check
+    build
     { exec 3<&0; } 2>/dev/null || exec 3</dev/null # standard input, which a job in the background has to be given
     find_key
     if [[ -n ${option[--compare]} ]]; then

@@ -252,6 +252,7 @@ bad_modules() {
             "$bin/signer" --ring "$ring" --key "$key" --runtime wasmtime --module "ecdsa=$work/$case"
         expect "module: $case, in a run" 2 "$pattern" \
             ./run.sh --runtime wasmi --module "ecdsa=$work/$case" --out "$work/module-$case"
+        check "module: $case, in a run: its folder is as empty as before" same "$(ls -A "$work/module-$case")" ''
     done <<'CASES'
 missing   no such file
 not-wasm  not WebAssembly

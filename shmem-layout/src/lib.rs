@@ -2,9 +2,13 @@
 //!
 //! # Example
 //! ```
+//! use std::fs::Permissions;
+//! use std::os::unix::fs::PermissionsExt;
+//!
 //! use shmem_layout::{Message, RingOptions, RingPath, Waiting, WhenFull, attach, create};
 //!
-//! let folder = tempfile::tempdir()?; // of mode 700
+//! let private = Permissions::from_mode(0o700);
+//! let folder = tempfile::Builder::new().permissions(private).tempdir()?;
 //! let path = RingPath::File(folder.path().join("ring"));
 //! create(&path, &RingOptions { capacity: 8, ..RingOptions::default() })?;
 //!

@@ -87,7 +87,8 @@ fn each_bad_argument_is_named_with_the_legal_ones() {
         (&["--batch", "0"], "1..=4096"),
         (&["--wait", "sleep"], "spin, yield, block, adaptive"),
         (&["--worker", "2"], "--workers"),
-        (&["--runer", "2"], "the flags are --"),
+        (&["--runer", "2"], "'--runner'"),
+        (&["--frob"], "the flags are --"),
         (&["--report", "/no/such/folder/signer.json"], "/no/such/folder/signer.json"),
     ];
     if cfg!(not(feature = "wasm3")) {
