@@ -131,7 +131,10 @@ run() { # RUNTIME METHOD FOLDER
 undo() { # FOLDER
     local id
     id=$("$bin/ringctl" show "$ring_dir/ring" 2>/dev/null | sed -n 's/^id  *\([0-9a-f]*\),.*/\1/p') || true
-    if [[ -n $id ]] && grep -qs "\"ring_id\":\"$id\"" "$1/checkpoint.json"; then find "$1" -mindepth 1 -delete; fi
+    # Before its consumer has begun, a folder has no checkpoint.
+    if [[ ! -e $1/checkpoint.json ]] || { [[ -n $id ]] && grep -qs "\"ring_id\":\"$id\"" "$1/checkpoint.json"; }; then
+        find "$1" -mindepth 1 -delete
+    fi
     if [[ -z ${option[--out]} ]]; then rmdir -- "$1" 2>/dev/null || true; fi
 }
 
