@@ -48,7 +48,7 @@ step_pause() {
 step_steps() {
     local folder=$target/failpoints
     cargo build --release --locked -p producer -p signer -p consumer -p shmem-layout \
-        --no-default-features --features shmem-layout/failpoints || return
+        --no-default-features --features shmem-layout/failpoints,shmem-layout/ringctl || return
     mkdir -p "$folder" && cp -f "$bin"/{producer,signer,consumer,ringctl} "$folder/" || return
     programs=$folder campaign steps --times "$size"
 }
@@ -117,7 +117,7 @@ step_fuzz() {
 # Sets `models_binary`.
 build_models() {
     local said
-    said=$(RUSTFLAGS='--cfg loom' cargo test -p shmem-layout --lib --release --locked --target-dir "$target/loom" --no-run 2>&1) || {
+    said=$(RUSTFLAGS='--cfg loom' cargo test -p shmem-layout --no-default-features --lib --release --locked --target-dir "$target/loom" --no-run 2>&1) || {
         printf '%s\n' "$said"
         return 1
     }
