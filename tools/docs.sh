@@ -44,6 +44,7 @@ check_outcome() { # PAGE FOLDER
         README.md)
             check_run "$1: its input" "$2/results" 500
             check "$1: by hand" same "$(verified_in "$2/by-hand")" 1024
+            check 'docs/reference/files.md has every field of what a run leaves' same "$(fields_without_a_word "$2/results")" ''
             ;;
         docs/how-to/swap-a-module.md)
             check "$1: signed" same "$(verified_in "$2/live")" 4000
@@ -54,6 +55,14 @@ check_outcome() { # PAGE FOLDER
             check "$1: in order" same "$(gaps_of "$2/live")" ''
             ;;
     esac
+}
+
+# Prints the fields of the JSON files in FOLDER that docs/reference/files.md doesn't name.
+fields_without_a_word() { # FOLDER
+    local field
+    for field in $(head -qn 200 "$1"/{summary,signer,producer}.json "$1/signatures.ndjson" | grep -oE '"[a-z0-9_]+":' | sort -u | tr -d '":'); do
+        grep -qF "\`$field\`" docs/reference/files.md || printf '%s ' "$field"
+    done
 }
 
 verified_in() { grep -c '"verified":true' "$1/signatures.ndjson"; }
