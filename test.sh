@@ -12,7 +12,8 @@ source tools/live.sh
 source tools/campaigns.sh
 
 # Every step, in order: name, group, the minutes it may take (as it runs by default, and in full), its size (name, default, in
-# full), what it checks.
+# full), what it checks. Those of the group `beside` compute and wait for nothing: in a run of everything they go on, nice, beside
+# the steps that follow, and are told of at the end.
 steps='
 format          core      2     -                          rustfmt
 scripts         core      2     -                          shellcheck over the shell scripts
@@ -25,6 +26,9 @@ modules         core      10    -                          lints and tests of th
 docs            core      8     -                          rustdoc, warnings denied
 vectors         core      10    -                          published test vectors, through every implementation
 build           e2e       15    -                          the programs, as run.sh builds them
+loom            beside    15    -                          models of the ring protocol, every interleaving
+weaken          beside    15/30 labels:5:99                each ordering left out in turn: some model must notice
+fuzz            beside    20/60 seconds:5:380              each fuzz target, with the address sanitizer
 bench           apart     20    -                          bench/: lints, tests, every contender once, right or not: only when it is named, and with long, for it is a build of its own
 native          e2e       3     -                          every method on this runtime, three processes each time
 wasmtime        e2e       3     -                          the same
@@ -44,8 +48,6 @@ readers-python  outside   5     -                          histogram files, read
 readers-node    outside   5     -                          histogram files, read by the npm package hdr-histogram-js
 report          outside   5     -                          the pages about a run and about several, in a real browser
 openssl         outside   3     -                          signatures, verified by openssl
-loom            campaign  15    -                          models of the ring protocol, every interleaving
-weaken          campaign  5/30  labels:5:99                each ordering left out in turn: some model must notice
 attach          campaign  3/10  starts:100:1000            simultaneous starts have one winner; who must be refused, is
 steps           campaign  5/30  times:1:20                 each role killed at each step of each transition
 crash           campaign  5/90  kills:40:10000             each role killed at random moments under load, on every runtime
@@ -60,7 +62,6 @@ keyscan         campaign  5/20  rounds:1:20                no form of the key li
 gallery         campaign  8/40  rounds:1:10                hostile modules on every runtime: contained, named, and nobody else is hurt
 swap            campaign  8/240 swaps:40:10000             modules swapped under load, and kills in mid-swap: old or new, never neither
 mutate          campaign  5/40  rounds:8:300               random bytes written all over a ring at work
-fuzz            campaign  10/60 seconds:5:380              each fuzz target, with the address sanitizer
 volume          campaign  5/60  messages:50000:1000000     many messages on each fast runtime'
 
 # Ends a step that can't be done here.
@@ -114,8 +115,9 @@ step_deny() {
         cargo deny --offline --manifest-path modules/Cargo.toml --config deny.toml check bans licenses sources
 }
 
+# In release, as everything else here: the libraries in C are built once.
 step_lints() {
-    cargo clippy --workspace --all-targets --locked "${wasm3[@]}" -- -D warnings
+    cargo clippy --release --workspace --all-targets --locked "${wasm3[@]}" -- -D warnings
 }
 
 # The same packages each time, so that what they depend on is checked once. (Campaigns and the tool that bakes modules have
@@ -123,10 +125,10 @@ step_lints() {
 step_features() {
     local runtime
     for runtime in '' wasmtime wasmi ${wasm3:+wasm3}; do
-        cargo clippy --workspace --exclude campaigns --exclude bake --locked --no-default-features \
+        cargo clippy --release --workspace --exclude campaigns --exclude bake --locked --no-default-features \
             --features "${runtime:+signer/$runtime consumer/$runtime}" -- -D warnings || return
     done
-    cargo clippy --workspace --exclude campaigns --exclude bake --locked -- -D warnings
+    cargo clippy --release --workspace --exclude campaigns --exclude bake --locked -- -D warnings
 }
 
 # In release: interpreted signatures take their time, and what is built here serves the runs that follow.
@@ -160,7 +162,7 @@ step_modules() {
 
 step_docs() {
     export RUSTDOCFLAGS='-D warnings'
-    cargo doc --workspace --no-deps --locked "${wasm3[@]}" &&
+    cargo doc --release --workspace --no-deps --locked "${wasm3[@]}" &&
         cargo doc --workspace --no-deps --locked --manifest-path modules/Cargo.toml
 }
 
@@ -306,27 +308,55 @@ set_up() {
 
 passed=0 failed=0 skipped=0 logs=$target/test-logs
 
-# Runs a step in a shell of its own, quietly unless it fails. A campaign's last line is its verdict.
+# Runs a step in a shell of its own, and tells how it went.
 run_step() { # NAME GROUP MINUTES SIZE
-    local log=$logs/$1.log began=$SECONDS rc=0
     printf '%-15s ' "$1"
-    timeout --kill-after=20 "${3}m" "$root/test.sh" --step "$1" "$4" </dev/null >"$log" 2>&1 &
+    try_step "$1" "$3" "$4" &
+    wait $! || true
+    tell_step "$1" "$2" "$3"
+}
+
+# Runs a step quietly, and leaves its exit code and the seconds that it took.
+try_step() { # NAME MINUTES SIZE
+    local began=$SECONDS rc=0
+    trap stop_jobs INT TERM
+    timeout --kill-after=20 "${2}m" "$root/test.sh" --step "$1" "$3" </dev/null >"$logs/$1.log" 2>&1 &
     wait $! || rc=$?
+    printf '%d %d\n' $rc $((SECONDS - began)) >"$logs/$1.rc"
+}
+
+# Says what came of a step that has been tried: one line unless it failed. A campaign's last line is its verdict.
+tell_step() { # NAME GROUP MINUTES
+    local log=$logs/$1.log rc=1 seconds=0
+    read -r rc seconds <"$logs/$1.rc"
+    rm -f "$logs/$1.rc"
     case $rc in
         0)
             ((++passed))
-            printf 'ok, %d s' $((SECONDS - began))
-            if [[ $2 == campaign ]]; then printf '; %s' "$(tail -n 1 "$log")"; fi
+            printf 'ok, %d s' "$seconds"
+            if [[ $2 == campaign || $2 == beside ]]; then printf '; %s' "$(tail -n 1 "$log")"; fi
             printf '\n'
             ;;
         77) ((++skipped)) && tail -n 1 "$log" ;;
         *)
             ((++failed))
-            if ((SECONDS - began >= $3 * 60)); then printf 'not done after %d minutes\n' "$3" >>"$log"; fi
-            printf 'FAILED, %d s; the end of %s:\n' $((SECONDS - began)) "$log"
+            if ((seconds >= $3 * 60)); then printf 'not done after %d minutes\n' "$3" >>"$log"; fi
+            printf 'FAILED, %d s; the end of %s:\n' "$seconds" "$log"
             grep -v '^ok ' "$log" | tail -n 40 | sed 's/^/    /'
             ;;
     esac
+}
+
+# Tries the steps that are to go on beside the others, one after the other.
+try_beside() { # LINE...
+    local line name minutes size
+    trap stop_jobs INT TERM
+    renice -n 19 "$BASHPID" >/dev/null
+    for line in "$@"; do
+        read -r name minutes size <<<"$line"
+        try_step "$name" "$minutes" "$size" &
+        wait $!
+    done
 }
 
 do_step() { # NAME SIZE
@@ -337,10 +367,11 @@ do_step() { # NAME SIZE
     exit
 }
 
-stop_step() {
+# Ends what runs in the background of this shell, and the shell.
+stop_jobs() {
     local job
     for job in $(jobs -p); do kill -TERM "$job"; done
-    exit "$1"
+    exit "${1:-143}"
 }
 
 bad_arguments() {
@@ -349,7 +380,7 @@ bad_arguments() {
 }
 
 main() {
-    local name group minutes measure rest last='' names=' ' groups=' ' wanted=' '
+    local name group minutes measure rest last='' names=' ' groups=' ' wanted=' ' beside=() jobs_beside='' line
     local -A measures=() sizes=()
     while read -r name group minutes measure rest; do
         names+="$name "
@@ -370,12 +401,19 @@ main() {
         shift
     done
     mkdir -p "$logs"
-    trap 'stop_step 130' INT
-    trap 'stop_step 143' TERM
+    trap 'stop_jobs 130' INT
+    trap 'stop_jobs 143' TERM
     if [[ $wanted == ' ' ]]; then set_up 3>&1 >"$logs/set-up.log" 2>&1 </dev/null; fi
     while read -r name group minutes measure rest; do
         IFS=: read -r _ small full <<<"$measure"
-        if [[ $wanted == *' long '* && ($group == campaign || $group == apart) ]]; then
+        if [[ $wanted == ' ' && $group == beside ]]; then
+            beside+=("$name ${minutes%/*} ${small:-}")
+            continue
+        elif ((${#beside[@]})) && [[ -z $jobs_beside ]]; then
+            try_beside "${beside[@]}" &
+            jobs_beside=$!
+        fi
+        if [[ $wanted == *' long '* && ($group == campaign || $group == beside || $group == apart) ]]; then
             run_step "$name" "$group" "${minutes#*/}" "${full:-${small:-}}"
         elif [[ -n ${sizes[$name]-} ]]; then
             run_step "$name" "$group" "${minutes#*/}" "${sizes[$name]}"
@@ -383,6 +421,12 @@ main() {
             run_step "$name" "$group" "${minutes%/*}" "${small:-}"
         fi
     done <<<"${steps#?}"
+    if [[ -n $jobs_beside ]]; then wait "$jobs_beside"; fi
+    for line in "${beside[@]}"; do
+        read -r name minutes rest <<<"$line"
+        printf '%-15s ' "$name"
+        tell_step "$name" beside "$minutes"
+    done
     printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
     exit $((failed > 0))
 }
