@@ -120,6 +120,15 @@ pub fn relay(line: Line) {
     print(&log.text_of(line));
 }
 
+/// Says what was taken over from dead members of `ring`, if anything was: `counts` is how many slots were voided, returned and
+/// failed, and `recovered` the same in words.
+pub fn taken_over(ring: impl fmt::Display, counts: [u64; 3], recovered: impl fmt::Display) {
+    let [voided, returned, failed] = counts;
+    if counts != [0; 3] {
+        tracing::debug!(voided, returned, failed, "{ring}: taken over from dead members: {recovered}");
+    }
+}
+
 /// Prints a program's last word: also if it has failed before it has come to [`start()`].
 pub(crate) fn last_word(program: &str, exit: u8, message: &str) {
     match LOG.get() {

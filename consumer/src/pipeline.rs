@@ -5,7 +5,7 @@ use std::thread;
 
 use cli::Failure;
 use crossbeam::channel::bounded;
-use shmem_layout::{Consumer, Recovered, RingPath, Waiting, attach};
+use shmem_layout::{Consumer, RingPath, Waiting, attach};
 
 use crate::journal::Journal;
 use crate::options::Options;
@@ -82,7 +82,8 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
         threads => in_many_threads(reader, &plan, threads, &mut writer, waiting),
     };
     drop(drawing);
-    tell_recovered(&consumer, path);
+    let recovered = consumer.ring().recovered();
+    cli::log::taken_over(path, [recovered.voided, recovered.returned, recovered.failed], recovered);
     let ran = Ran {
         verifier: options.verifier,
         public_keys: options.keys.iter().map(|key| hex::encode(key.compressed())).collect(),
@@ -102,18 +103,6 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let is_interrupted = last == Fill::Stopped;
     let table = table::of_run(&summary, &files);
     Ok(Outcome { summary, table, is_interrupted })
-}
-
-fn tell_recovered(consumer: &Consumer, path: &RingPath) {
-    let recovered = consumer.ring().recovered();
-    if recovered != Recovered::default() {
-        tracing::debug!(
-            voided = recovered.voided,
-            returned = recovered.returned,
-            failed = recovered.failed,
-            "{path}: taken over from dead members: {recovered}"
-        );
-    }
 }
 
 /// The end of the pipeline: the journal, then the ring.

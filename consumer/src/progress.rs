@@ -81,7 +81,7 @@ impl Sight {
             consumer.push_str(&format!(", p99 {}", figures::duration(self.p99_ns)));
         }
         if self.ring.is_some() {
-            let in_flight = hints.head.saturating_sub(hints.tail).min(capacity);
+            let in_flight = hints.in_use(capacity);
             let fill = figures::percent(in_flight, capacity);
             consumer.push_str(&format!(", {} in flight, ring {fill} %", figures::count(in_flight)));
         }

@@ -21,7 +21,7 @@ mod report;
 mod schedule;
 
 use cli::Failure;
-use shmem_layout::{JoinError, Message, Producer, PublishError, Recovered, WaitError, Waiting, now_ns};
+use shmem_layout::{JoinError, Message, Producer, PublishError, WaitError, Waiting, now_ns};
 
 use generator::Generator;
 use input::{Input, Next};
@@ -119,15 +119,7 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Summary, Failure> {
     sending.flush();
     drop(drawing);
     let recovered = sending.producer.ring().recovered();
-    if recovered != Recovered::default() {
-        tracing::debug!(
-            voided = recovered.voided,
-            returned = recovered.returned,
-            failed = recovered.failed,
-            "{}: taken over from dead members: {recovered}",
-            options.ring
-        );
-    }
+    cli::log::taken_over(&options.ring, [recovered.voided, recovered.returned, recovered.failed], recovered);
     let failure = halt.map(|halt| match halt {
         Halt::Interrupted => Failure::failed(format_args!("interrupted; {}", sending.summary)),
         Halt::Failed(failure) => failure,

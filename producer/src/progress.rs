@@ -49,7 +49,7 @@ fn line(done: u64, all: Option<u64>, per_s: Option<f64>, ring: Option<(Hints, u6
         text.push_str(&format!(", {} left", figures::time(left)));
     }
     if let Some((hints, capacity)) = ring {
-        let in_flight = hints.head.saturating_sub(hints.tail).min(capacity);
+        let in_flight = hints.in_use(capacity);
         let fill = figures::percent(in_flight, capacity);
         text.push_str(&format!(", {} in flight, ring {fill} %", figures::count(in_flight)));
     }

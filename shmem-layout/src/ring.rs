@@ -13,6 +13,7 @@ use crate::spec::RingSpec;
 use crate::stall::{Pending, Stall, Watch};
 use crate::state::{Owner, Stage};
 use crate::sys;
+use crate::view::in_use;
 use crate::wait::Waiting;
 use crate::{Consumer, Producer, Signer};
 
@@ -75,8 +76,7 @@ impl Ring {
     /// How many slots are in use, by the hints alone: a moment's impression, which costs two loads.
     pub fn slots_in_use(&self) -> u64 {
         let hint = |hint| self.cells().hint(hint).load(Ordering::Relaxed);
-        // Hints of a damaged ring may say anything.
-        hint(Hint::Head).saturating_sub(hint(Hint::Tail)).min(self.cells().geometry.capacity)
+        in_use(hint(Hint::Head), hint(Hint::Tail), self.cells().geometry.capacity)
     }
 
     /// Who has joined through this attachment: its index and generation in the member table.

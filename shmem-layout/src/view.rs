@@ -30,6 +30,18 @@ pub struct Hints {
     pub tail: u64,
 }
 
+impl Hints {
+    /// How many of a ring's `capacity` slots are in use.
+    pub fn in_use(&self, capacity: u64) -> u64 {
+        in_use(self.head, self.tail, capacity)
+    }
+}
+
+/// How many of `capacity` slots are in use, by two hints. Those of a damaged ring may say anything.
+pub(crate) fn in_use(head: u64, tail: u64, capacity: u64) -> u64 {
+    head.saturating_sub(tail).min(capacity)
+}
+
 /// The record that everybody behind it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Oldest {

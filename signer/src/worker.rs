@@ -11,9 +11,7 @@ use std::sync::Arc;
 use cli::{Exit, Failure, Method};
 use extension_engine::{Batch, Settings};
 use rustix::thread::set_name;
-use shmem_layout::{
-    Answer, Claim, Claims, Recovered, Request, Ring, RingPath, Signer, WaitError, Waiting, now_ns,
-};
+use shmem_layout::{Answer, Claim, Claims, Request, Ring, RingPath, Signer, WaitError, Waiting, now_ns};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -119,15 +117,7 @@ fn sign(options: &WorkOptions, key: Key, stats: Page, control: &UnixStream) -> R
     };
     let outcome = worker.run(&shared, records_max, &waiting);
     let recovered = worker.signer.ring().recovered();
-    if recovered != Recovered::default() {
-        tracing::debug!(
-            voided = recovered.voided,
-            returned = recovered.returned,
-            failed = recovered.failed,
-            "{}: taken over from dead members: {recovered}",
-            options.ring
-        );
-    }
+    cli::log::taken_over(&options.ring, [recovered.voided, recovered.returned, recovered.failed], recovered);
     outcome
 }
 

@@ -1,5 +1,7 @@
 //! Numbers for people, and how far a percentile is to be trusted.
 
+pub(crate) use cli::figures::count as thousands;
+
 /// With fewer samples above it than this, a percentile is one stall or another and no property of what was measured.
 pub(crate) const FEW: u64 = 10;
 
@@ -32,19 +34,6 @@ impl Percentile {
     pub fn few_above(self, count: u64) -> Option<u64> {
         Some(self.above(count)).filter(|above| *above < FEW)
     }
-}
-
-/// `12345` as `12,345`.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Rounded to `decimals` places, with its thousands apart.
