@@ -86,7 +86,7 @@ pub use fault::{report_faults_to, word_faults};
 pub use layout::{LAYOUT_VERSION, LINE, MAGIC, MEMBERS, PAGE, SOURCE_NAME_LEN, SOURCES};
 pub use membership::{JoinError, Member, Role};
 #[cfg(not(loom))]
-pub use producer::{Message, Producer, PublishError, WhenFull};
+pub use producer::{Message, Producer, PublishError, SlotClaim, WhenFull};
 pub use protocol::{Claim, RingError};
 pub use recovery::Recovered;
 #[cfg(not(loom))]

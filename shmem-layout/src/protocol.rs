@@ -181,6 +181,13 @@ impl Core {
         self.store(sequence, state, release("written: publish"));
     }
 
+    /// Gives up a sequence of the caller's own that it publishes nothing in.
+    pub fn give_up(&self, sequence: u64) {
+        let lap = self.cells.geometry.lap_of(sequence);
+        // Relaxed: nothing was written into the slot.
+        self.store(sequence, State::new(lap, Stage::Void, 0, Owner::NOBODY), Ordering::Relaxed);
+    }
+
     /// Claims up to `max` records for signing and adds them to `batch`.
     ///
     /// A record tried before is claimed alone, so that a poisonous one doesn't take its neighbours along.

@@ -64,6 +64,7 @@ impl<const LEN: usize> Service<LEN> {
 
 /// The publisher.
 pub struct Publishing<const LEN: usize> {
+    loans_ahead: bool,
     loan: Option<Loan<LEN>>,
     loans: VecDeque<Loan<LEN>>,
     publisher: Publisher<ipc::Service, Payload<LEN>, ()>,
@@ -71,8 +72,8 @@ pub struct Publishing<const LEN: usize> {
 }
 
 impl<const LEN: usize> Publishing<LEN> {
-    /// Of the service of `folder`.
-    pub fn open(folder: &Path) -> Result<Self> {
+    /// Of the service of `folder`; whether a lone message's sample is loaned before the message is known.
+    pub fn open(folder: &Path, loans_ahead: bool) -> Result<Self> {
         let service = Service::open(folder)?;
         let publisher = service
             .factory
@@ -80,7 +81,13 @@ impl<const LEN: usize> Publishing<LEN> {
             .max_loaned_samples(BATCH + 1)
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()?;
-        Ok(Self { loan: None, loans: VecDeque::with_capacity(BATCH), publisher, _service: service })
+        Ok(Self {
+            loans_ahead,
+            loan: None,
+            loans: VecDeque::with_capacity(BATCH),
+            publisher,
+            _service: service,
+        })
     }
 }
 
@@ -94,13 +101,19 @@ fn send<const LEN: usize>(loan: Loan<LEN>, message: &[u8]) -> Result<()> {
 
 impl<const LEN: usize> Sender for Publishing<LEN> {
     fn prepare(&mut self) -> Result<()> {
-        self.loan = Some(self.publisher.loan_uninit()?);
+        if self.loans_ahead {
+            self.loan = Some(self.publisher.loan_uninit()?);
+        }
         Ok(())
     }
 
     #[inline]
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        send(self.loan.take().ok_or("loaned before")?, message)
+        let loan = match self.loan.take() {
+            Some(loan) => loan,
+            None => self.publisher.loan_uninit()?,
+        };
+        send(loan, message)
     }
 
     fn send_batch(&mut self, messages: &[u8], _acked: &dyn Fn() -> u64) -> Result<()> {

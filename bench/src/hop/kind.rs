@@ -21,25 +21,38 @@ use crate::process::Peer;
 pub enum Kind {
     /// [`Floor`].
     Floor,
-    /// Ringseal's ring; whether the signer's process frees.
-    Ringseal(WaitStrategy, bool),
-    /// iceoryx2.
-    Iceoryx,
+    /// Ringseal's ring.
+    Ringseal(WaitStrategy, Manner),
+    /// iceoryx2; whether a lone message's sample is loaned ahead.
+    Iceoryx(bool),
     /// A pair of Unix sockets; whether it is polled.
     Socket(bool),
     /// A pipe; whether it is polled.
     Pipe(bool),
 }
 
+/// How Ringseal's ring is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// A lone message's slot is claimed before the message is known; the sender's process frees.
+    Ahead,
+    /// As by [`shmem_layout::Producer::publish`]: a claim, a copy, and it is published. The sender's process frees.
+    Whole,
+    /// The same, but the receiver's process frees.
+    FreedByReceiver,
+}
+
 impl Kind {
     /// All of them, in the report's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Floor,
-        Self::Ringseal(WaitStrategy::Spin, false),
-        Self::Ringseal(WaitStrategy::Spin, true),
-        Self::Ringseal(WaitStrategy::Adaptive, false),
-        Self::Ringseal(WaitStrategy::Block, false),
-        Self::Iceoryx,
+        Self::Ringseal(WaitStrategy::Spin, Manner::Ahead),
+        Self::Ringseal(WaitStrategy::Adaptive, Manner::Ahead),
+        Self::Iceoryx(true),
+        Self::Ringseal(WaitStrategy::Spin, Manner::Whole),
+        Self::Ringseal(WaitStrategy::Spin, Manner::FreedByReceiver),
+        Self::Ringseal(WaitStrategy::Block, Manner::Whole),
+        Self::Iceoryx(false),
         Self::Socket(true),
         Self::Socket(false),
         Self::Pipe(true),
@@ -50,12 +63,16 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
-            Self::Ringseal(WaitStrategy::Spin, false) => "ringseal spin",
-            Self::Ringseal(WaitStrategy::Spin, true) => "ringseal spin, freed by the receiver",
+            Self::Ringseal(WaitStrategy::Spin, Manner::Ahead) => "ringseal spin",
+            Self::Ringseal(WaitStrategy::Spin, Manner::Whole) => "ringseal spin, with the claim",
+            Self::Ringseal(WaitStrategy::Spin, Manner::FreedByReceiver) => {
+                "ringseal spin, with the claim, the receiver frees"
+            }
             Self::Ringseal(WaitStrategy::Adaptive, _) => "ringseal adaptive",
-            Self::Ringseal(WaitStrategy::Block, _) => "ringseal block",
+            Self::Ringseal(WaitStrategy::Block, _) => "ringseal block, with the claim",
             Self::Ringseal(WaitStrategy::Yield, _) => "ringseal yield",
-            Self::Iceoryx => "iceoryx2",
+            Self::Iceoryx(true) => "iceoryx2",
+            Self::Iceoryx(false) => "iceoryx2, with the loan",
             Self::Socket(true) => "unix socket, polled",
             Self::Socket(false) => "unix socket",
             Self::Pipe(true) => "pipe, polled",
@@ -68,6 +85,11 @@ impl Kind {
         matches!(self, Self::Ringseal(WaitStrategy::Block, _) | Self::Socket(false) | Self::Pipe(false))
     }
 
+    /// Whether it does in batches what another one of the list does.
+    pub const fn repeats_sustained(self) -> bool {
+        matches!(self, Self::Ringseal(WaitStrategy::Spin, Manner::Whole) | Self::Iceoryx(false))
+    }
+
     /// Both ends: the sender here, the receiver in a process of its own on `core`.
     pub fn open(self, folder: &Path, len: usize, core: usize) -> Result<(Box<dyn Drive>, Peer)> {
         match self {
@@ -75,15 +97,15 @@ impl Kind {
                 let peer = self.receiver(folder, len, core, None)?;
                 Ok((Driver::boxed(Floor::open(folder, "floor", len, false)?, folder, len)?, peer))
             }
-            Self::Ringseal(strategy, frees) => {
+            Self::Ringseal(strategy, manner) => {
                 make_ring(folder, len)?;
-                let sender = Publisher::join(folder, strategy, len, !frees)?;
+                let sender = Publisher::join(folder, strategy, len, manner)?;
                 Ok((Driver::boxed(sender, folder, len)?, self.receiver(folder, len, core, None)?))
             }
-            Self::Iceoryx => {
+            Self::Iceoryx(ahead) => {
                 let sender: Box<dyn Drive> = match len {
-                    64 => Driver::boxed(Publishing::<64>::open(folder)?, folder, len)?,
-                    256 => Driver::boxed(Publishing::<256>::open(folder)?, folder, len)?,
+                    64 => Driver::boxed(Publishing::<64>::open(folder, ahead)?, folder, len)?,
+                    256 => Driver::boxed(Publishing::<256>::open(folder, ahead)?, folder, len)?,
                     _ => return Err("made for 64 and 256 bytes".into()),
                 };
                 Ok((sender, self.receiver(folder, len, core, None)?))
@@ -133,9 +155,12 @@ impl Kind {
         let descriptor = || descriptor.ok_or("a stream's end is missing");
         match kind {
             Self::Floor => serve(Floor::open(folder, "floor", len, false)?, folder, len),
-            Self::Ringseal(strategy, frees) => serve(Claimer::join(folder, strategy, frees)?, folder, len),
-            Self::Iceoryx if len == 64 => serve(Subscribing::<64>::open(folder)?, folder, len),
-            Self::Iceoryx => serve(Subscribing::<256>::open(folder)?, folder, len),
+            Self::Ringseal(strategy, manner) => {
+                let frees = manner == Manner::FreedByReceiver;
+                serve(Claimer::join(folder, strategy, frees)?, folder, len)
+            }
+            Self::Iceoryx(_) if len == 64 => serve(Subscribing::<64>::open(folder)?, folder, len),
+            Self::Iceoryx(_) => serve(Subscribing::<256>::open(folder)?, folder, len),
             Self::Socket(polls) | Self::Pipe(polls) => {
                 serve(Stream::inherited(descriptor()?, polls)?, folder, len)
             }

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use shmem_layout::{
-    Answer, Claim, Consumer, Message, Producer, PublishError, RingOptions, RingPath, Signer, WaitStrategy,
-    Waiting, WhenFull, attach, create, now_ns,
+    Answer, Claim, Consumer, Message, Producer, PublishError, RingOptions, RingPath, Signer, SlotClaim,
+    WaitStrategy, Waiting, WhenFull, attach, create, now_ns,
 };
 
 use crate::Result;
+use crate::hop::kind::Manner;
 use crate::hop::shared::poll;
 use crate::hop::transport::{BATCH, CAPACITY, Receiver, Sender};
 
@@ -57,20 +58,29 @@ pub struct Publisher {
     waiting: Waiting,
     len: usize,
     position: u64,
+    /// Whether lone messages find a slot that was claimed ahead; and that slot.
+    claims_ahead: bool,
+    claim: Option<SlotClaim>,
 }
 
 impl Publisher {
-    /// Joins the ring in `folder`; `frees`: also as what frees its slots.
-    pub fn join(folder: &Path, strategy: WaitStrategy, len: usize, frees: bool) -> Result<Self> {
+    /// Joins the ring in `folder`, and as what frees its slots if the receiver doesn't.
+    pub fn join(folder: &Path, strategy: WaitStrategy, len: usize, manner: Manner) -> Result<Self> {
         let producer = attach(&ring_in(folder))?.join_producer("bench")?;
+        let frees = manner != Manner::FreedByReceiver;
         let freer = if frees { Some(Freer::join(folder)?) } else { None };
-        Ok(Self { producer, freer, waiting: Waiting::new(strategy), len, position: 0 })
+        let (waiting, claims_ahead) = (Waiting::new(strategy), manner == Manner::Ahead);
+        Ok(Self { producer, freer, waiting, len, position: 0, claims_ahead, claim: None })
     }
 
     #[inline]
     fn publish(&mut self, bytes: &[u8], when_full: WhenFull) -> Result<bool> {
         let message = Message { position: self.position, method: 0, intended_ns: 0, now_ns: 0, bytes };
-        match self.producer.publish(&message, when_full, &self.waiting) {
+        let published = match self.claim.take() {
+            Some(claim) => self.producer.publish_in(claim, &message),
+            None => self.producer.publish(&message, when_full, &self.waiting),
+        };
+        match published {
             Ok(_) => self.position += 1,
             Err(PublishError::Full) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -80,6 +90,13 @@ impl Publisher {
 }
 
 impl Sender for Publisher {
+    fn prepare(&mut self) -> Result<()> {
+        if self.claims_ahead {
+            self.claim = Some(self.producer.claim(WhenFull::Wait, &self.waiting)?);
+        }
+        Ok(())
+    }
+
     #[inline]
     fn send(&mut self, message: &[u8]) -> Result<()> {
         self.publish(message, WhenFull::Wait)?;

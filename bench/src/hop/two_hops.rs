@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::clock::{TickRate, pin, ticks_after, ticks_before};
 use crate::hop::drive::{check, fill, stamp_of};
 use crate::hop::floor::Floor;
+use crate::hop::kind::Manner;
 use crate::hop::ringseal::{Claimer, Publisher, make_ring, ring_in};
 use crate::hop::shared::{Acks, poll_then_yield};
 use crate::hop::transport::{BATCH, CAPACITY, Receiver, Sender};
@@ -48,7 +49,7 @@ impl TwoHops {
         let path = folder.path();
         let sender: Box<dyn Sender> = if is_ringseal {
             make_ring(path, LEN)?;
-            Box::new(Publisher::join(path, WaitStrategy::Adaptive, LEN, false)?)
+            Box::new(Publisher::join(path, WaitStrategy::Adaptive, LEN, Manner::FreedByReceiver)?)
         } else {
             Box::new(Floor::open(path, "to-signer", LEN, true)?)
         };

@@ -46,6 +46,41 @@ fn a_message_longer_than_a_slot_never_gets_in() {
 }
 
 #[test]
+fn a_slot_claimed_ahead_keeps_its_sequence_and_may_be_given_up() {
+    for place in Place::all(&small()) {
+        let mut producer = place.attach().join_producer("feed").unwrap();
+        let mut other = place.attach().join_producer("other").unwrap();
+        let mut signer = place.attach().join_signer().unwrap();
+        let consumer = place.attach().join_consumer().unwrap();
+        let message = |position, bytes| Message { position, method: 1, intended_ns: 2, now_ns: 3, bytes };
+        let mut claim = || producer.claim(WhenFull::Fail, &waiting()).unwrap();
+        let claims = [claim(), claim(), claim()];
+        assert_eq!(publish(&mut other, 0, b"behind"), 3);
+        // Those before it are nobody's to sign yet.
+        assert_eq!(sign(&mut signer, 64), [3]);
+        let [first, second, third] = claims;
+        assert_eq!(second.sequence(), 1);
+        let too_long = [0; 101];
+        let refused = producer.publish_in(second, &message(0, &too_long)).unwrap_err();
+        assert!(matches!(refused, PublishError::TooLong { len: 101, capacity: 100 }), "{refused}");
+        producer.abandon(third);
+        assert!(consumer.try_read(0, &mut Vec::new(), &mut Vec::new()).unwrap().is_none());
+        assert_eq!(producer.publish_in(first, &message(0, b"ahead")).unwrap(), 0);
+        assert_eq!(sign(&mut signer, 64), [0]);
+        let (Delivery::Record(record), bytes, _) = read(&consumer, 0) else { panic!() };
+        assert_eq!((record.position, record.written_ns, &bytes[..]), (0, 3, &b"ahead"[..]));
+        for sequence in [1, 2] {
+            assert_eq!(read(&consumer, sequence).0, Delivery::Void);
+        }
+        assert_eq!(read(&consumer, 3).1, b"behind");
+        for sequence in 0..4 {
+            consumer.free(sequence).unwrap();
+        }
+        assert_eq!(publish(&mut producer, 1, b"on"), 4);
+    }
+}
+
+#[test]
 fn a_full_ring_fails_or_waits_and_loses_nothing() {
     for place in Place::all(&small()) {
         let mut producer = place.attach().join_producer("feed").unwrap();
