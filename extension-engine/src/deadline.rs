@@ -50,9 +50,13 @@ thread_local! {
     static TIMER: Cell<Option<(Timer, Option<SignalStack>)>> = const { Cell::new(None) };
 }
 
+/// The most that a record may have: three hundred years. A batch of them, twice, is still a number, so that no call has to
+/// look for one that isn't.
+const TICKS_MAX: u64 = 1 << 40;
+
 /// How many ticks `time` is, rounded up.
 pub(crate) fn ticks_in(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER)
+    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).map_or(TICKS_MAX, |ticks| ticks.min(TICKS_MAX))
 }
 
 /// What happens to the thread while it lives: its time is limited.
@@ -75,10 +79,9 @@ impl<'a> Watch<'a> {
             // The handler runs on this very thread: the compiler alone could show it things out of order.
             compiler_fence(Release);
             let now = clock.ticks.load(Relaxed);
-            let due = now.saturating_add(ticks).saturating_add(1);
+            let due = now + ticks + 1;
             clock.due.store(due, Relaxed);
-            let more = if can_be_interrupted { ticks.saturating_add(1) } else { 0 };
-            clock.overdue.store(due.saturating_add(more), Relaxed);
+            clock.overdue.store(due + if can_be_interrupted { ticks + 1 } else { 0 }, Relaxed);
             Ok(Self(PhantomData))
         })
     }

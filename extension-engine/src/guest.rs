@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 
 pub(crate) use self::backup::{Backup, Copy};
 pub(crate) use self::plan::{Export, Fault, Plan};
-use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind};
+use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, RunError};
 
 /// What `HostGetElem` answers while there is no host state: there is no such element.
 pub(crate) const GET_ELEM_ANSWER: i32 = ringseal_abi::HostStatus::Absent as i32;
@@ -85,15 +85,15 @@ impl<G: Guest> Engine<G> {
     }
 
     /// Calls the instance, if it is usable, and gives it the time for `records`.
-    #[inline]
+    #[inline(always)]
     fn call<T>(
         &mut self,
         export: Export,
         records: usize,
         call: impl FnOnce(&mut G) -> Result<T, Fault>,
-    ) -> Result<T, EngineError> {
+    ) -> Result<T, RunError> {
         if !self.is_usable {
-            return Err(EngineError::Unusable);
+            return Err(EngineError::Unusable.into());
         }
         let watch = self.plan.watch(export, records, G::CAN_BE_INTERRUPTED)?;
         let result = call(&mut self.guest);
@@ -103,21 +103,21 @@ impl<G: Guest> Engine<G> {
 
     /// Gives up the instance, for `fault`.
     #[cold]
-    fn fail(&mut self, export: Export, fault: Fault) -> EngineError {
+    fn fail(&mut self, export: Export, fault: Fault) -> RunError {
         self.is_usable = false;
         let starved = self.guest.was_refused_memory() && matches!(fault, Fault::Trap(_));
         self.plan.error(export, if starved { Fault::OutOfMemory } else { fault })
     }
 
     /// Gets a buffer of `len` bytes, and puts the name at its head. An earlier one is left behind.
-    fn take_buffer(&mut self, len: usize) -> Result<(), EngineError> {
+    fn take_buffer(&mut self, len: usize) -> Result<(), RunError> {
         // What is longer than the memory may ever be is asked for as the longest that can be.
         let asked = u32::try_from(len).unwrap_or(u32::MAX);
         let ptr = self.call(Export::Malloc, 1, |guest| guest.malloc(asked))?;
         if ptr == 0 {
             return Err(self.fail(Export::Malloc, Fault::OutOfMemory));
         }
-        let refused = |reason| EngineError::Buffer { ptr, len, reason };
+        let refused = |reason| Box::new(EngineError::Buffer { ptr, len, reason });
         if !ptr.is_multiple_of(4) {
             return Err(refused("it is not a multiple of 4"));
         }
@@ -131,7 +131,7 @@ impl<G: Guest> Engine<G> {
 
     /// Gets a buffer for batches of `len` bytes, from an instance that remembers nothing of the last ones.
     #[cold]
-    fn enlarge_buffer(&mut self, len: usize) -> Result<(), EngineError> {
+    fn enlarge_buffer(&mut self, len: usize) -> Result<(), RunError> {
         self.call(Export::Reset, 1, G::reset)?;
         self.backup.forget(self.guest.memory());
         (self.backup_is_due, self.is_enlarged) = (true, true);
@@ -146,7 +146,7 @@ impl<G: Guest> Engine<G> {
 
     /// The `len` bytes of the buffer that follow the name.
     #[inline]
-    fn block(&mut self, len: usize) -> Result<&mut [u8], EngineError> {
+    fn block(&mut self, len: usize) -> Result<&mut [u8], RunError> {
         let ptr = self.buffer_ptr;
         let start = ptr as usize + NAME_ROOM;
         let range: Range<usize> = start..start + len;
@@ -154,7 +154,7 @@ impl<G: Guest> Engine<G> {
     }
 
     #[inline(always)]
-    fn run_block(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
+    fn run_block(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), RunError> {
         let len = batch.block_len();
         let name_ptr = self.buffer_ptr;
         let arg_ptr = name_ptr + NAME_ROOM as u32;
@@ -171,54 +171,53 @@ impl<G: Guest> Engine<G> {
     /// Takes back what a run has done that answered `status`, which is an error: it returned normally, so that memory
     /// is all that may have changed.
     #[cold]
-    fn undo(&mut self, status: i32) -> EngineError {
+    fn undo(&mut self, status: i32) -> RunError {
         if self.guest.was_refused_memory() {
             return self.fail(Export::Run, Fault::OutOfMemory);
         }
         self.is_usable = !self.is_enlarged && self.backup.restore(self.guest.memory());
         match Status::from_raw(status) {
-            Some(status) => EngineError::Refused(status),
-            None => EngineError::UnknownStatus(status),
+            Some(status) => EngineError::Refused(status).into(),
+            None => EngineError::UnknownStatus(status).into(),
         }
     }
 
-    /// Wipes the secret from where the host has put it, whatever the module does in its reset; and what holds the old
-    /// one, if it has been replaced.
-    fn end_set_key(&mut self, is_replaced: bool, batch: &Batch) -> Result<(), EngineError> {
+    /// Sets the key. Afterwards wipes the secret from where the host has put it, whatever the module does in its reset; and
+    /// what holds the old one, if it has been replaced.
+    #[cold]
+    fn install_key(&mut self, batch: &mut Batch) -> Result<(), RunError> {
+        let result = self.run_block(ExtensionKind::SetKey, batch);
         self.block(batch.block_len())?.zeroize();
-        if is_replaced {
+        if result.is_ok() && batch.len() == 1 && batch.status(0).is_ok() {
             self.backup.forget(self.guest.memory());
             self.backup_is_due = true;
         }
-        Ok(())
+        result
     }
 }
 
 #[cold]
-fn lost(ptr: u32, len: usize) -> EngineError {
-    EngineError::Buffer { ptr, len, reason: "that is no longer in the module's memory" }
+fn lost(ptr: u32, len: usize) -> RunError {
+    EngineError::Buffer { ptr, len, reason: "that is no longer in the module's memory" }.into()
 }
 
 impl<G: Guest> ExtensionEngine for Engine<G> {
-    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
+    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), RunError> {
         batch.forget_answers();
         let len = NAME_ROOM + batch.block_len();
         if len > self.buffer_len {
             self.enlarge_buffer(len)?;
         }
-        let is_setting_key = kind == ExtensionKind::SetKey;
-        if self.backup_is_due && !is_setting_key {
+        if kind == ExtensionKind::SetKey {
+            return self.install_key(batch);
+        }
+        if self.backup_is_due {
             self.reset()?;
         }
-        let result = self.run_block(kind, batch);
-        if is_setting_key {
-            let is_replaced = result.is_ok() && batch.len() == 1 && batch.status(0).is_ok();
-            self.end_set_key(is_replaced, batch)?;
-        }
-        result
+        self.run_block(kind, batch)
     }
 
-    fn reset(&mut self) -> Result<(), EngineError> {
+    fn reset(&mut self) -> Result<(), RunError> {
         self.call(Export::Reset, 1, G::reset)?;
         if self.backup_is_due {
             self.take_backup();

@@ -64,7 +64,7 @@ use deadline::{Watch, ticks_in};
 
 pub use batch::{Batch, PUBLIC_KEY_LEN_MAX};
 pub use deadline::on_overdue;
-pub use error::{BatchError, EngineError, RecordError, Refusal};
+pub use error::{BatchError, EngineError, RecordError, Refusal, RunError};
 pub use limits::{Limits, PAGE_LEN};
 pub use module::{Module, Variant};
 pub use pagemap::prepare_process;
@@ -108,13 +108,13 @@ pub trait ExtensionEngine: Send {
     /// # Errors
     /// The extension refused the batch as a whole, trapped, took too long or ran out of memory; then no record counts
     /// as run.
-    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError>;
+    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), RunError>;
 
     /// Wipes what the last batch left in the instance's memory; the key stays.
     ///
     /// # Errors
     /// The module trapped, or took too long.
-    fn reset(&mut self) -> Result<(), EngineError>;
+    fn reset(&mut self) -> Result<(), RunError>;
 
     /// Installs `secret` in the place of any earlier key and returns its public key: 33 bytes (SEC1, compressed) for
     /// `ecdsa`, 32 (x-only) for `schnorr`, none for `null`.

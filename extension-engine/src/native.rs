@@ -9,7 +9,7 @@ use ringseal_abi::scheme::{Scheme, run_record, sign_records};
 use schnorr_module::Schnorr;
 
 use crate::deadline::{Watch, ticks_in};
-use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, Limits, Module, Program, Runtime};
+use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, Limits, Module, Program, RunError, Runtime};
 
 pub(crate) fn program(
     name: &str,
@@ -70,13 +70,14 @@ struct Engine<S> {
 }
 
 impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
-    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), EngineError> {
+    fn run(&mut self, kind: ExtensionKind, batch: &mut Batch) -> Result<(), RunError> {
         batch.forget_answers();
         if kind == ExtensionKind::SetKey && batch.len() != 1 {
-            return Err(EngineError::Refused(Status::BadArgument));
+            return Err(EngineError::Refused(Status::BadArgument).into());
         }
-        let ticks = self.plan.ticks.saturating_mul(batch.len().max(1) as u64);
-        let _watch = Watch::start(ticks, false, &self.plan.notice).map_err(EngineError::Timer)?;
+        let ticks = self.plan.ticks * batch.len().max(1) as u64;
+        let watch = Watch::start(ticks, false, &self.plan.notice);
+        let _watch = watch.map_err(|error| Box::new(EngineError::Timer(error)))?;
         if kind == ExtensionKind::Sign {
             sign_records(self.key.as_ref(), &mut batch.signing::<S>());
             return Ok(());
@@ -89,7 +90,7 @@ impl<S: Scheme + Send> ExtensionEngine for Engine<S> {
     }
 
     /// Leaves the process's own stack as it is: nobody but this process can read it.
-    fn reset(&mut self) -> Result<(), EngineError> {
+    fn reset(&mut self) -> Result<(), RunError> {
         Ok(())
     }
 }

@@ -257,7 +257,7 @@ fn two_keys_at_once_are_refused_as_a_whole_and_nothing_of_the_last_run_is_left()
         engine.run(ExtensionKind::Sign, &mut batch).unwrap();
         assert_eq!((batch.status(0), batch.output(0).len()), (Ok(()), 64));
         let error = engine.run(ExtensionKind::SetKey, &mut batch).unwrap_err();
-        assert!(matches!(error, EngineError::Refused(Status::BadArgument)), "{error}");
+        assert!(matches!(*error, EngineError::Refused(Status::BadArgument)), "{error}");
         assert_eq!((batch.status(0), batch.output(0)), (Err(RecordError::NotRun), &[][..]));
     });
 }
@@ -335,7 +335,7 @@ fn a_name_that_is_not_the_modules_is_refused() {
     for subject in common::on_all("ecdsa", &schnorr) {
         let mut batch = batch(&[b"x"]);
         let error = subject.unwrap().instance().run(ExtensionKind::Sign, &mut batch).unwrap_err();
-        assert!(matches!(error, EngineError::Refused(Status::UnknownExtension)), "{error}");
+        assert!(matches!(*error, EngineError::Refused(Status::UnknownExtension)), "{error}");
     }
 }
 

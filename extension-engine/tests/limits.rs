@@ -50,9 +50,9 @@ fn live(runtime: Runtime, module: &Module, limits: &Limits) -> Result<(), Engine
     assert_eq!(engine.is_usable(), result.is_ok());
     if result.is_err() {
         let again = engine.run(ExtensionKind::Sign, &mut one_record());
-        assert!(matches!(again, Err(EngineError::Unusable)));
+        assert!(matches!(*again.unwrap_err(), EngineError::Unusable));
     }
-    result
+    Ok(result?)
 }
 
 fn can_be_interrupted(runtime: Runtime) -> bool {
@@ -254,7 +254,7 @@ fn a_batch_has_more_time_than_a_record() {
         }
         let before = cpu_time();
         let error = engine.run(ExtensionKind::Sign, &mut batch).unwrap_err();
-        assert!(matches!(error, EngineError::Deadline { .. }), "{error}");
+        assert!(matches!(*error, EngineError::Deadline { .. }), "{error}");
         // Not a time that a machine could be too slow for: it can't have been interrupted before.
         assert!(cpu_time() - before >= Duration::from_millis(200));
     }
@@ -343,7 +343,7 @@ fn a_batch_that_the_memory_has_no_room_for_fails_and_the_next_instance_signs() {
         let mut long = Batch::new(1, 1 << 20, 64).unwrap();
         long.push(1 << 20, |_| ()).unwrap();
         let error = engine.run(ExtensionKind::Sign, &mut long).unwrap_err();
-        assert!(matches!(error, EngineError::OutOfMemory { export: "WasmMalloc", .. }), "{error}");
+        assert!(matches!(*error, EngineError::OutOfMemory { export: "WasmMalloc", .. }), "{error}");
         assert!(!engine.is_usable());
         let mut engine = program.instantiate().unwrap();
         engine.set_key(&[7; 32]).unwrap();
@@ -363,7 +363,7 @@ fn a_larger_limit_of_stack_is_a_deeper_one_and_the_greatest_fits_into_a_thread()
         let depth = |stack: u32| {
             let mut engine = instance(runtime, &module, &Limits { stack, ..Limits::default() }).unwrap();
             let error = engine.run(ExtensionKind::Sign, &mut one_record()).unwrap_err();
-            assert!(matches!(error, EngineError::Trap { .. }), "{runtime}: {error}");
+            assert!(matches!(*error, EngineError::Trap { .. }), "{runtime}: {error}");
             u32::from_le_bytes(engine.memory().unwrap()[512..516].try_into().unwrap())
         };
         let depths = [16 << 10, Limits::default().stack, Limits::MAX.stack].map(depth);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cli::{Failure, Method, figures};
 use extension_engine::{
-    Batch, EngineError, ExtensionEngine, ExtensionKind, Program, Runtime, Settings, compile,
+    Batch, EngineError, ExtensionEngine, ExtensionKind, Program, RunError, Runtime, Settings, compile,
 };
 
 use crate::assignment::{Assignment, Assignments, Origin, index};
@@ -163,7 +163,7 @@ impl Engines {
     ///
     /// # Errors
     /// The inner one: the extension failed the batch as a whole. The outer one: there is no instance to be had.
-    pub fn sign(&mut self, method: Method, batch: &mut Batch) -> Result<Result<(), EngineError>, Failure> {
+    pub fn sign(&mut self, method: Method, batch: &mut Batch) -> Result<Result<(), RunError>, Failure> {
         self.swap_to(method);
         let Self { workshop, extensions, restores, .. } = self;
         let extension = &mut extensions[index(method)];
@@ -207,7 +207,7 @@ impl Engines {
     ///
     /// # Errors
     /// It could not, and another instance takes its place: nothing of that batch is left there either.
-    pub fn reset(&mut self, method: Method) -> Result<(), EngineError> {
+    pub fn reset(&mut self, method: Method) -> Result<(), RunError> {
         let extension = &mut self.extensions[index(method)];
         let reset = extension.instance.as_mut().map_or(Ok(()), |instance| instance.reset());
         if reset.is_err() {

@@ -4,7 +4,7 @@
 //! signs validly but with nonces of its own would pass a verification, and could give the key away; it doesn't pass this.
 
 use cli::Method;
-use extension_engine::{Batch, EngineError, ExtensionKind, Program, Runtime, Settings, compile};
+use extension_engine::{Batch, ExtensionKind, Program, Runtime, Settings, compile};
 
 /// Bytes of the messages: none, one, either side of SHA-256's block, and some blocks.
 const LENS: [usize; 7] = [0, 1, 32, 55, 56, 64, 1000];
@@ -19,22 +19,20 @@ const OUTPUT_LEN: usize = 64;
 /// # Errors
 /// What it did otherwise, in one line.
 pub(crate) fn check(program: &dyn Program, method: Method) -> Result<(), String> {
-    let failed = |error: EngineError| error.to_string();
     let settings = Settings::default();
-    let native = compile(Runtime::Native, method.name(), None, &settings).map_err(failed)?;
+    let native = compile(Runtime::Native, method.name(), None, &settings).map_err(said)?;
     let (mut native, mut instance) =
-        (native.instantiate().map_err(failed)?, program.instantiate().map_err(failed)?);
+        (native.instantiate().map_err(said)?, program.instantiate().map_err(said)?);
     for key in &KEYS {
-        let (expected, found) =
-            (native.set_key(key).map_err(failed)?, instance.set_key(key).map_err(failed)?);
+        let (expected, found) = (native.set_key(key).map_err(said)?, instance.set_key(key).map_err(said)?);
         if method != Method::Null && found != expected {
             return Err("known-answer test: its public key is not the secret key's".to_owned());
         }
         // All at once, and then each alone, from memory that was reset.
         for messages in [&LENS[..]].into_iter().chain(LENS.chunks(1)) {
             let (mut expected, mut found) = (batch(messages)?, batch(messages)?);
-            native.run(ExtensionKind::Sign, &mut expected).map_err(failed)?;
-            instance.run(ExtensionKind::Sign, &mut found).map_err(failed)?;
+            native.run(ExtensionKind::Sign, &mut expected).map_err(said)?;
+            instance.run(ExtensionKind::Sign, &mut found).map_err(said)?;
             for (i, len) in messages.iter().enumerate() {
                 let wrong = |what: &str| format!("known-answer test: {what}, for a message of {len} bytes");
                 found.status(i).map_err(|error| wrong(&error.to_string()))?;
@@ -42,20 +40,24 @@ pub(crate) fn check(program: &dyn Program, method: Method) -> Result<(), String>
                     return Err(wrong("its signature is not the one that the native code makes"));
                 }
             }
-            native.reset().map_err(failed)?;
-            instance.reset().map_err(failed)?;
+            native.reset().map_err(said)?;
+            instance.reset().map_err(said)?;
         }
     }
     Ok(())
 }
 
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
 fn batch(lens: &[usize]) -> Result<Batch, String> {
     let longest = lens.iter().copied().max().unwrap_or(0);
-    let mut batch = Batch::new(lens.len(), longest, OUTPUT_LEN).map_err(|error| error.to_string())?;
+    let mut batch = Batch::new(lens.len(), longest, OUTPUT_LEN).map_err(said)?;
     for len in lens {
         let fill =
             |message: &mut [u8]| (0_u8..).zip(message).for_each(|(i, byte)| *byte = i.wrapping_mul(31));
-        batch.push(*len, fill).map_err(|error| error.to_string())?;
+        batch.push(*len, fill).map_err(said)?;
     }
     Ok(batch)
 }

@@ -136,5 +136,5 @@ fn use_instance(instance: &mut dyn ExtensionEngine) -> Result<(), EngineError> {
     }
     instance.run(ExtensionKind::Sign, &mut batch)?;
     instance.reset()?;
-    instance.run(ExtensionKind::Hash, &mut batch)
+    Ok(instance.run(ExtensionKind::Hash, &mut batch)?)
 }

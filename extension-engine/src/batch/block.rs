@@ -22,7 +22,7 @@ impl Batch {
     }
 
     /// Writes the block into `block`, of [`block_len`](Self::block_len) bytes, which the module knows as `address`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_block(&self, kind: ExtensionKind, address: u32, block: &mut [u8]) {
         let inputs = address + self.inputs_at() as u32;
         let outputs = address + self.outputs_at() as u32;
@@ -58,7 +58,7 @@ impl Batch {
     }
 
     /// Takes from `block`, after a run, what the module may answer: statuses, and outputs with their lengths.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_block(&mut self, kind: ExtensionKind, block: &[u8]) {
         if self.records.is_empty() {
             return;

@@ -6,7 +6,7 @@ use ringseal_abi::export;
 
 use super::NAME_ROOM;
 use crate::deadline::{Watch, ticks_in};
-use crate::{EngineError, Limits, Module, Runtime};
+use crate::{EngineError, Limits, Module, RunError, Runtime};
 
 /// What is called in an instance.
 #[derive(Clone, Copy)]
@@ -82,20 +82,22 @@ impl Plan {
         export: Export,
         records: usize,
         can_be_interrupted: bool,
-    ) -> Result<Watch<'_>, EngineError> {
-        let ticks = self.ticks.saturating_mul(records as u64);
-        Watch::start(ticks, can_be_interrupted, &self.notices[export as usize]).map_err(EngineError::Timer)
+    ) -> Result<Watch<'_>, RunError> {
+        let ticks = self.ticks * records as u64;
+        Watch::start(ticks, can_be_interrupted, &self.notices[export as usize])
+            .map_err(|error| EngineError::Timer(error).into())
     }
 
     /// Why a call of `export` has failed.
     #[cold]
-    pub(crate) fn error(&self, export: Export, fault: Fault) -> EngineError {
+    pub(crate) fn error(&self, export: Export, fault: Fault) -> RunError {
         let (runtime, export) = (self.runtime, export.name());
-        match fault {
+        let error = match fault {
             Fault::Trap(reason) => EngineError::Trap { runtime, export, reason },
             Fault::Deadline => EngineError::Deadline { runtime, export, limit: self.deadline },
             Fault::OutOfMemory => EngineError::OutOfMemory { runtime, export, limit: self.memory },
-        }
+        };
+        error.into()
     }
 }
 
