@@ -64,6 +64,21 @@ impl Tracked {
         }
     }
 
+    /// Which pages of `memory` may hold anything but zeros: its own, and those of the file that it was last a mapping of. The
+    /// others were never there, and needn't be looked at, which would make them.
+    fn with_contents(&mut self, memory: &[u8]) -> io::Result<Vec<bool>> {
+        let page_len = page_len();
+        let mut pages = vec![false; memory.len() / page_len];
+        let of_file = self.mapped.iter().flat_map(|mapped| &mapped.is_written);
+        pages.iter_mut().zip(of_file).for_each(|(page, is_written)| *page = *is_written);
+        let start = memory.as_ptr().addr() as u64;
+        private_pages(start, start + memory.len() as u64, &mut self.regions, |region| {
+            let (from, to) = ((region.start - start) as usize, (region.end - start) as usize);
+            pages[from / page_len..to / page_len].fill(true);
+        })?;
+        Ok(pages)
+    }
+
     fn mapped_to(&mut self, memory: &[u8]) -> Option<(&mut Mapped, &mut [Region])> {
         let mapped = self.mapped.as_mut()?;
         let is_its = mapped.memory.cast_const() == memory.as_ptr() && mapped.len == memory.len();
@@ -94,10 +109,8 @@ impl Backup for Tracked {
         if let Some((mapped, regions)) = self.mapped_to(memory) {
             return Self::renew(mapped, regions, memory);
         }
-        let start = memory.as_ptr().addr() as u64;
-        let can_be_told = private_pages(start, start + 1, &mut self.regions, |_| ()).is_ok();
         // An earlier one is wiped when it is dropped: the memory must be no mapping of it any more.
-        match if can_be_told { Mapped::new(memory) } else { Err(io::ErrorKind::Unsupported.into()) } {
+        match self.with_contents(memory).and_then(|pages| Mapped::new(memory, &pages)) {
             Ok(mapped) => self.mapped = Some(mapped),
             Err(_) => {
                 if self.mapped.is_some() {
@@ -159,15 +172,13 @@ impl Backup for Tracked {
 }
 
 impl Mapped {
-    /// Copies `memory` to a new file, and makes it a private mapping of that.
-    fn new(memory: &mut [u8]) -> io::Result<Self> {
+    /// Copies `memory`, all of which is in the pages that `pages` has, to a new file, and makes it a private mapping of that.
+    fn new(memory: &mut [u8], pages: &[bool]) -> io::Result<Self> {
         let (len, page_len) = (memory.len(), page_len());
         let file = memory_file(len)?;
         let view = map(ptr::null_mut(), len, libc::MAP_SHARED, &file)?;
-        // One call instead of a page fault for every page that was not touched yet. A kernel that can't leaves it to them.
-        // SAFETY: it is mapped, and stays what it is.
-        unsafe { libc::madvise(memory.as_mut_ptr().cast(), len, libc::MADV_POPULATE_READ) };
-        let is_written = memory.chunks_exact(page_len).map(|page| !is_zero(page)).collect();
+        let with_contents = memory.chunks_exact(page_len).zip(pages);
+        let is_written = with_contents.map(|(page, may_hold)| *may_hold && !is_zero(page)).collect();
         let mapped = Self { view, len, memory: memory.as_mut_ptr(), is_written };
         let mut at = 0;
         for run in mapped.is_written.chunk_by(|one, next| one == next) {
@@ -298,6 +309,23 @@ mod tests {
             assert!(pages.bytes() == before);
         }
         assert!(!tracked.restore(&mut pages.bytes()[..page]), "it is of another length");
+    }
+
+    #[test]
+    fn a_memory_that_has_grown_is_backed_up_with_what_it_shows_of_the_earlier_backup() {
+        let mut pages = Pages::new(8);
+        let mut tracked = Tracked::default();
+        pages.bytes()[..3 * page_len()].fill(OLD);
+        tracked.take(&mut pages.bytes()[..4 * page_len()]);
+        // Of these pages the memory has one of its own again; the others are the file's.
+        pages.bytes()[page_len()] = NEW;
+        pages.bytes()[6 * page_len()..7 * page_len()].fill(NEW);
+        let before = pages.bytes().to_vec();
+        tracked.take(pages.bytes());
+        assert!(pages.bytes() == before && file(&tracked) == before);
+        pages.bytes().fill(0x33);
+        assert!(tracked.restore(pages.bytes()));
+        assert!(pages.bytes() == before);
     }
 
     #[test]
