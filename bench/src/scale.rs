@@ -96,7 +96,7 @@ pub fn run(plan: &Plan, programs: &Programs, cores: &[usize], work: u64) -> Resu
 /// The real programs, verification and files included, beside threads that only sign and verify.
 fn whole_pipeline(plan: &Plan, programs: &Programs, cores: usize, runtime: Runtime) -> Result<Table> {
     let work = BareWork { runtime, scheme: "ecdsa", cores, batches: plan.pick(300, 1) };
-    let mut setup = Setup::new(runtime.name(), "ecdsa", plan.pick(40_000, 200));
+    let mut setup = Setup::new(runtime.name(), "ecdsa", plan.pick(100_000, 200));
     setup.verifier = "secp256k1";
     let references = vec![work.name()];
     let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(work)];

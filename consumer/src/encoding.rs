@@ -70,12 +70,15 @@ impl fmt::Display for Encoding {
 
 /// Appends `bytes` in lower-case hexadecimal.
 pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    text.reserve(2 * bytes.len());
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
+    // Calculated, not looked up, and into a place of known length: so the compiler makes many digits at once.
+    let digit = |number: u8| number + if number < 10 { b'0' } else { b'a' - 10 };
+    let mut room = [0; 128];
+    for part in bytes.chunks(room.len() / 2) {
+        let digits = &mut room[..2 * part.len()];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(part) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        text.extend(str::from_utf8(digits));
     }
 }
 
@@ -142,6 +145,16 @@ mod tests {
     fn hex_and_base64_are_the_bytes_and_nothing_else() {
         assert_eq!(text(Encoding::Hex, Method::Ecdsa, &[0x0f, 0xa0]).0, "0fa0");
         assert_eq!(text(Encoding::Base64, Method::Schnorr, &[0xff, 0xef]).0, "/+8=");
+    }
+
+    #[test]
+    fn every_byte_has_its_digits_wherever_it_stands() {
+        let bytes: Vec<u8> = (0..=255).chain(3..150).collect();
+        for len in [0, 1, 63, 64, 65, 128, bytes.len()] {
+            let mut pushed = "x".to_owned();
+            push_hex(&mut pushed, &bytes[..len]);
+            assert_eq!(pushed, format!("x{}", hex::encode(&bytes[..len])));
+        }
     }
 
     #[test]

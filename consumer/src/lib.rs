@@ -36,6 +36,7 @@ pub mod pipeline;
 mod progress;
 pub mod record;
 pub mod recorder;
+pub mod reorder;
 pub mod replay;
 pub mod report;
 
@@ -46,6 +47,5 @@ pub mod summary;
 pub mod table;
 pub mod tally;
 pub mod trusted_key;
-pub mod verifier_lanes;
 pub mod verify;
 mod verify_extension;

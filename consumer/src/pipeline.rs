@@ -1,10 +1,13 @@
-//! From the ring to the files: read, verify, journal, free; in one thread, or with more that verify in between.
+//! From the ring to the files: read, verify, journal, free.
+//!
+//! Each thread does all of it. They read by turns, verify side by side, and write in the order of reading, whoever is
+//! there: nothing is handed from thread to thread, so nobody waits to be given work while a core is free.
 
-use std::sync::atomic::Ordering;
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{io, thread};
 
 use cli::Failure;
-use crossbeam::channel::bounded;
+use crossbeam::sync::WaitGroup;
 use shmem_layout::{Consumer, RingPath, Waiting, attach};
 
 use crate::journal::Journal;
@@ -13,15 +16,18 @@ use crate::output_folder::OutputFolder;
 use crate::progress;
 use crate::record::Batch;
 use crate::recorder::{Ran, Recorder};
+use crate::reorder::Reorder;
 use crate::resume::{begin_or_resume, begin_without_journal};
 use crate::ring_end::{AnsweredFor, Fill, Reader, answer_for, answer_for_below, at};
 use crate::summary::{RingFacts, Summary};
 use crate::table;
-use crate::verifier_lanes::{self, Dealer, Gatherer};
 use crate::verify::{Verifier, VerifierPlan};
 
 /// Records read, verified and journalled at a time: enough to make a write cheap, few enough to free slots early.
 const BATCH_RECORDS: usize = 64;
+
+/// Batches that go round for each thread but the first: enough to hide that one was interrupted, few enough to bound memory.
+const BATCHES_PER_FURTHER_THREAD: usize = 8;
 
 /// Bytes set aside for a message beforehand; longer ones get theirs when they come.
 const MESSAGE_BYTES: usize = 1024;
@@ -75,12 +81,9 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
 
     let mut recorder = recorder;
     let drawing = progress::start(options, &mut recorder);
-    let mut writer = Writer { recorder, consumer: &consumer, ring: path };
+    let writer = Writer { recorder, consumer: &consumer, ring: path };
     let reader = Reader::new(&consumer, path, waiting);
-    let last = match options.verify_threads {
-        1 => in_one_thread(reader, plan.verifier()?, &mut writer),
-        threads => in_many_threads(reader, &plan, threads, &mut writer, waiting),
-    };
+    let (writer, last) = consume(reader, &plan, options.verify_threads, writer);
     drop(drawing);
     let recovered = consumer.ring().recovered();
     cli::log::taken_over(path, [recovered.voided, recovered.returned, recovered.failed], recovered);
@@ -93,9 +96,10 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
         prefault: options.placement.prefault,
         ring: facts,
     };
-    let files = writer.recorder.files();
+    let Some(Writer { recorder, .. }) = writer else { return Err(last.err().unwrap_or_else(writer_died)) };
+    let files = recorder.files();
     // Also after a failure: what was done is worth keeping.
-    let summary = writer.recorder.finish(&ran, matches!(last, Ok(Fill::Closed)))?;
+    let summary = recorder.finish(&ran, matches!(last, Ok(Fill::Closed)))?;
     let last = last?;
     if last == Fill::Closed {
         tracing::debug!(ring = %path, "{path}: closed, and nothing is left to verify");
@@ -121,83 +125,114 @@ impl Writer<'_> {
     }
 }
 
-fn in_one_thread(
-    mut reader: Reader<'_>,
-    mut verifier: Verifier,
-    writer: &mut Writer<'_>,
-) -> Result<Fill, Failure> {
-    let mut batch = Batch::new(BATCH_RECORDS, MESSAGE_BYTES);
-    loop {
-        match reader.fill(&mut batch)? {
-            Fill::Some => {
-                verifier.verify(&mut batch)?;
-                writer.write(&batch)?;
-            }
-            Fill::None => writer.recorder.tick()?,
-            end => return Ok(end),
-        }
-    }
+/// Threads that read, verify and write, whichever is due.
+struct Crew<'a> {
+    incoming: Mutex<Incoming<'a>>,
+    outgoing: Reorder<Batch, Writer<'a>>,
 }
 
-/// A thread reads, `threads` verify, and this one writes. As many batches go round as the lanes hold.
-fn in_many_threads(
-    reader: Reader<'_>,
+struct Incoming<'a> {
+    reader: Reader<'a>,
+    /// The next batch's place among all.
+    ticket: u64,
+    /// How the reading has ended.
+    end: Option<Fill>,
+}
+
+/// Has `threads` threads, this one among them, consume the ring to its end. Gives back the writer, for what is left to do,
+/// unless it went down with a thread.
+fn consume<'a>(
+    reader: Reader<'a>,
     plan: &VerifierPlan,
     threads: usize,
-    writer: &mut Writer<'_>,
-    waiting: &Waiting,
-) -> Result<Fill, Failure> {
-    let plan = plan.clone();
-    let (dealer, gatherer) = verifier_lanes::start(threads, move || {
-        let mut verifier = plan.verifier()?;
-        Ok(move |batch: &mut Batch| verifier.verify(batch))
-    })?;
-    let (give_back, given_back) = bounded(gatherer.capacity());
-    for _ in 0..gatherer.capacity() {
-        // There is room for each: the channel is as long.
-        let _ = give_back.send(Batch::new(BATCH_RECORDS, MESSAGE_BYTES));
-    }
+    writer: Writer<'a>,
+) -> (Option<Writer<'a>>, Result<Fill, Failure>) {
+    let batches = 1 + BATCHES_PER_FURTHER_THREAD * threads.saturating_sub(1);
+    let batches = (0..batches).map(|_| Batch::new(BATCH_RECORDS, MESSAGE_BYTES)).collect();
+    let crew = Crew {
+        incoming: Mutex::new(Incoming { reader, ticket: 0, end: None }),
+        outgoing: Reorder::new(writer, batches),
+    };
     thread::scope(|scope| {
-        let reading = scope.spawn(move || read_and_deal(reader, dealer, given_back.iter()));
-        let written = gather_and_write(gatherer, writer, |batch| give_back.send(batch).is_ok());
-        drop(give_back);
-        if written.is_err() {
-            waiting.stop.store(true, Ordering::Relaxed);
-        }
-        let read =
-            reading.join().unwrap_or_else(|_| Err(Failure::failed("the reading thread ended by a bug")));
-        written.and(read)
-    })
-}
-
-fn read_and_deal(
-    mut reader: Reader<'_>,
-    mut dealer: Dealer,
-    free: impl Iterator<Item = Batch>,
-) -> Result<Fill, Failure> {
-    for mut batch in free {
-        loop {
-            match reader.fill(&mut batch)? {
-                Fill::Some => break,
-                Fill::None => {}
-                end => return Ok(end),
+        // Nobody reads before everybody can verify.
+        let gate = crew.incoming();
+        let ready = WaitGroup::new();
+        let mut others = Vec::new();
+        for number in 1..threads {
+            let (crew, ready) = (&crew, ready.clone());
+            let work = move || {
+                // A verifier can't always change threads.
+                let verifier = plan.verifier();
+                drop(ready);
+                crew.work(verifier);
+            };
+            match thread::Builder::new().name(format!("verify-{number}")).spawn_scoped(scope, work) {
+                Ok(thread) => others.push(thread),
+                Err(error) => crew.outgoing.fail(no_thread(&error)),
             }
         }
-        dealer.deal(batch)?;
-    }
-    // The writer has given up, and says why.
-    Ok(Fill::Stopped)
+        let verifier = plan.verifier();
+        ready.wait();
+        drop(gate);
+        crew.work(verifier);
+        for thread in others {
+            // One that has panicked has said so.
+            let _ = thread.join();
+        }
+    });
+    let end = crew.incoming.into_inner().unwrap_or_else(PoisonError::into_inner).end;
+    let (writer, written) = crew.outgoing.into_writer();
+    (writer, written.map(|()| end.unwrap_or(Fill::Stopped)))
 }
 
-fn gather_and_write(
-    mut gatherer: Gatherer,
-    writer: &mut Writer<'_>,
-    give_back: impl Fn(Batch) -> bool,
-) -> Result<(), Failure> {
-    while let Some(batch) = gatherer.gather()? {
-        writer.write(&batch)?;
-        // False when the reader has come to the end.
-        let _ = give_back(batch);
+impl<'a> Crew<'a> {
+    fn incoming(&self) -> MutexGuard<'_, Incoming<'a>> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    Ok(())
+
+    /// One thread's part, until the end or a failure, its own or another's.
+    fn work(&self, verifier: Result<Verifier, Failure>) {
+        let _failing = self.outgoing.fail_if_panicking();
+        if let Err(failure) = verifier.and_then(|verifier| self.take_turns(verifier)) {
+            self.outgoing.fail(failure);
+        }
+    }
+
+    fn take_turns(&self, mut verifier: Verifier) -> Result<(), Failure> {
+        loop {
+            let Some(mut batch) = self.outgoing.take() else { return Ok(()) };
+            let Some(ticket) = self.fill(&mut batch)? else { return Ok(()) };
+            verifier.verify(&mut batch)?;
+            if self.outgoing.put(ticket, batch, Writer::write).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fills `batch`, and gives its ticket; nothing at the end.
+    fn fill(&self, batch: &mut Batch) -> Result<Option<u64>, Failure> {
+        let mut incoming = self.incoming();
+        loop {
+            if incoming.end.is_some() || self.outgoing.has_failed() {
+                return Ok(None);
+            }
+            match incoming.reader.fill(batch)? {
+                Fill::Some => {
+                    let ticket = incoming.ticket;
+                    incoming.ticket += 1;
+                    return Ok(Some(ticket));
+                }
+                Fill::None => self.outgoing.meanwhile(|writer| writer.recorder.tick()),
+                end => incoming.end = Some(end),
+            }
+        }
+    }
+}
+
+fn writer_died() -> Failure {
+    Failure::failed("the writing thread ended by a bug, which it has said")
+}
+
+fn no_thread(error: &io::Error) -> Failure {
+    Failure::environment(format_args!("verifier thread: {error}; ask for fewer with --verify-threads"))
 }

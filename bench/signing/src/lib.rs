@@ -10,15 +10,18 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Bytes of a message.
 pub const MESSAGE_LEN: usize = 64;
 
-/// Messages that take turns.
-pub const MESSAGES: usize = 64;
+/// Messages that take turns: so many that neither the processor's caches nor its branch predictors know the next one's way
+/// through the tables. (With 64 of them libsecp256k1 verifies in a tenth less time than messages take that never come again.)
+pub const MESSAGES: usize = 1024;
 
 /// The key that everybody signs with: it guards nothing.
 pub const SECRET: [u8; 32] = *b"a key that is known to everybody";
 
-/// Message `i`.
+/// Message `i`: no two are alike.
 pub fn message(i: usize) -> [u8; MESSAGE_LEN] {
-    std::array::from_fn(|at| (i * 31 + at * 7 + i * at) as u8)
+    let mut message = [0x5a; MESSAGE_LEN];
+    message[..8].copy_from_slice(&(i as u64).to_le_bytes());
+    message
 }
 
 /// Whether SHA-256 was built without the processor's instructions for it.
