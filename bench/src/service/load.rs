@@ -11,7 +11,7 @@ use crate::Result;
 use crate::stats::latencies;
 
 /// How long before a message is due its client wakes up and polls: as Ringseal's producer does.
-pub const WAKE_EARLY_NS: u64 = 50_000;
+pub const WAKE_EARLY_NS: u64 = 20_000;
 
 /// Nanoseconds of the monotonic clock.
 pub fn now_ns() -> u64 {
