@@ -17,6 +17,7 @@ pub mod report;
 pub mod scale;
 pub mod service;
 pub mod sign;
+pub mod start;
 pub mod stats;
 pub mod work;
 

@@ -123,9 +123,11 @@ impl Programs {
 
     /// Whether the signer has that runtime.
     pub fn has_runtime(&self, runtime: &str) -> Result<bool> {
+        let folder = work_folder()?;
+        let (ring, key) = (folder.path().join("none"), self.key(folder.path())?);
         let mut signer = self.quiet("signer");
         let status =
-            signer.args(["--ring", "/nowhere/ring", "--key", "/nowhere", "--runtime", runtime]).status()?;
+            signer.arg("--ring").arg(ring).arg("--key").arg(key).args(["--runtime", runtime]).status()?;
         // Environment, for there is no such ring; bad arguments, if it hasn't.
         Ok(status.code() == Some(3))
     }
@@ -133,14 +135,10 @@ impl Programs {
     /// Runs the three roles. An error if a record is lost, or one is not as it should be.
     pub fn run(&self, setup: &Setup) -> Result<Ran> {
         let folder = work_folder()?;
-        let (ring, key, out) =
-            (folder.path().join("ring"), folder.path().join("key"), folder.path().join("out"));
-        fs::write(&key, SECRET.map(|byte| format!("{byte:02x}")).concat())?;
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        let (ring, out) = (folder.path().join("ring"), folder.path().join("out"));
+        let key = self.key(folder.path())?;
         let len = if let Content::Generated(len) = setup.content { len } else { 64 };
-        let mut create = self.quiet("ringctl");
-        create.arg("create").arg(&ring).args(["--capacity", &setup.capacity.to_string()]);
-        run_to_end("ringctl", create.args(["--message-capacity", &len.max(64).to_string()]))?;
+        self.create_ring(&ring, setup.capacity, len.max(64))?;
 
         let mut consumer = self.quiet("consumer");
         consumer.arg("--ring").arg(&ring).arg("--out").arg(&out).args(["--verifier", setup.verifier]);
@@ -176,14 +174,31 @@ impl Programs {
         Ok(ran)
     }
 
-    /// With its words discarded, but for errors.
-    fn quiet(&self, program: &str) -> Command {
+    /// A file in `folder` with the key that everybody signs with.
+    pub fn key(&self, folder: &Path) -> Result<PathBuf> {
+        let key = folder.join("key");
+        fs::write(&key, SECRET.map(|byte| format!("{byte:02x}")).concat())?;
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        Ok(key)
+    }
+
+    /// A ring at `ring` of so many slots, for messages of so many bytes.
+    pub fn create_ring(&self, ring: &Path, capacity: usize, message_capacity: usize) -> Result<()> {
+        let mut create = self.quiet("ringctl");
+        create.arg("create").arg(ring).args(["--capacity", &capacity.to_string()]);
+        create.args(["--message-capacity", &message_capacity.to_string()]);
+        Process::start("ringctl", &mut create)?.finish(PATIENCE).map(|_| ())
+    }
+
+    /// With its words discarded.
+    pub fn quiet(&self, program: &str) -> Command {
         let mut command = Command::new(self.0.join(program));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
-    fn public_key(&self, key: &Path) -> Result<String> {
+    /// The public key of the one in the file `key`, in hexadecimal digits.
+    pub fn public_key(&self, key: &Path) -> Result<String> {
         let output = Command::new(self.0.join("signer")).args(["public-key", "--key"]).arg(key).output()?;
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
@@ -208,10 +223,6 @@ impl Programs {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-}
-
-fn run_to_end(name: &str, command: &mut Command) -> Result<()> {
-    Process::start(name, command)?.finish(PATIENCE).map(|_| ())
 }
 
 fn read_summary(out: &Path, setup: &Setup) -> Result<Ran> {

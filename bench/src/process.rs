@@ -38,6 +38,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, is_reaped: false })
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has ended, for `limit` at most, and gives its CPU time with that of those it has waited for. An
     /// error if it didn't end well.
     pub fn finish(mut self, limit: Duration) -> Result<Duration> {

@@ -6,6 +6,7 @@ use extension_engine::Runtime;
 use crate::measure::{Case, Contender, Metric, Values, alternate};
 use crate::pipeline::{Content, Programs, Setup};
 use crate::report::{Group, Table};
+use crate::start::Start;
 use crate::work::BareWork;
 use crate::{Plan, Result};
 
@@ -42,6 +43,7 @@ pub fn run(plan: &Plan, programs: &Programs, cores: &[usize], work: u64) -> Resu
     for runtime in [Runtime::Native, Runtime::Wasmtime] {
         group.tables.push(whole_pipeline(plan, programs, cores.len(), runtime)?);
     }
+    group.tables.push(start_and_memory(plan, programs)?);
     let methods: [(&'static str, u64); 2] =
         [("null", plan.pick(500_000, 2_000)), ("ecdsa", plan.pick(10_000, 100))];
     let mut measure =
@@ -111,4 +113,19 @@ fn whole_pipeline(plan: &Plan, programs: &Programs, cores: usize, runtime: Runti
     let title = format!("The whole pipeline, ecdsa, {runtime}");
     let metrics = vec![Metric::compared("records/s", "")];
     alternate(Case { title, metrics, references, notes }, contenders, plan, None)
+}
+
+/// On every runtime that the signer has.
+fn start_and_memory(plan: &Plan, programs: &Programs) -> Result<Table> {
+    let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
+    for runtime in Runtime::ALL {
+        if programs.has_runtime(runtime.name())? {
+            contenders.push(Box::new(Start::new(programs, runtime.name())?));
+        }
+    }
+    let memory = ["supervisor", "worker", "consumer"].map(|role| Metric::shown(role, "MiB"));
+    let metrics = [Metric::shown("first signature", "ms")].into_iter().chain(memory).collect();
+    let notes = vec!["From the launch of the signer, with a warm cache of compiled modules and a message that waits in the ring, to its signature; and what of each process is in memory after a thousand records, shared pages and all.".to_owned()];
+    let case = Case { title: "Start and memory, ecdsa".to_owned(), metrics, references: vec![], notes };
+    alternate(case, contenders, plan, None)
 }

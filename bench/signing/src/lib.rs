@@ -11,7 +11,7 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub const MESSAGE_LEN: usize = 64;
 
 /// Messages that take turns: so many that neither the processor's caches nor its branch predictors know the next one's way
-/// through the tables. (With 64 of them libsecp256k1 verifies in a tenth less time than messages take that never come again.)
+/// through the tables. (With 64 of them libsecp256k1 verified in 30.7 µs, where it takes 32.7.)
 pub const MESSAGES: usize = 1024;
 
 /// The key that everybody signs with: it guards nothing.

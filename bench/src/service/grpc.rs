@@ -23,8 +23,9 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use crate::clock::now_ns;
 use crate::process::{say, told};
-use crate::service::load::{Answers, Order, Schedule, message_of, now_ns};
+use crate::service::load::{Answers, Order, Schedule, message_of};
 use crate::service::signer::Signer;
 use crate::{Error, Result};
 

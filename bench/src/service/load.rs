@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use bench_signing::{MESSAGES, message};
 use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
-use rustix::time::{Timespec, clock_gettime};
+use rustix::time::Timespec;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::clock::now_ns;
 use crate::stats::latencies;
 
 /// How long before a message is due its client wakes up and polls: as Ringseal's producer does.
 pub const WAKE_EARLY_NS: u64 = 20_000;
-
-/// Nanoseconds of the monotonic clock.
-pub fn now_ns() -> u64 {
-    let now = clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
 
 /// When each message is due.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{Client, Commands, Connection, Pipeline};
 
+use crate::clock::now_ns;
 use crate::process::{PATIENCE, Process, say, told};
-use crate::service::load::{Answers, Order, Schedule, message_of, now_ns};
+use crate::service::load::{Answers, Order, Schedule, message_of};
 use crate::service::signer::Signer;
 use crate::{Result, process};
 
