@@ -46,6 +46,8 @@ pub struct Setup {
     pub verifier: &'static str,
     /// In how many threads.
     pub verify_threads: usize,
+    /// The folder of the signer's control plane, if it has one.
+    pub control: Option<PathBuf>,
 }
 
 impl Setup {
@@ -62,6 +64,7 @@ impl Setup {
             capacity: 1024,
             verifier: "none",
             verify_threads: 1,
+            control: None,
         }
     }
 }
@@ -151,6 +154,9 @@ impl Programs {
         let consumer = Process::start("consumer", &mut consumer)?;
         let mut signer = self.quiet("signer");
         signer.arg("--ring").arg(&ring).arg("--key").arg(&key).args(["--runtime", setup.runtime]);
+        if let Some(control) = &setup.control {
+            signer.arg("--control").arg(control);
+        }
         let signer = Process::start("signer", signer.args(["--workers", &setup.workers.to_string()]))?;
         self.wait_for_members(&ring, 1 + setup.workers)?;
 

@@ -1,6 +1,7 @@
 //! The group `service`: what a user would build instead of Ringseal, with the same key and the same messages.
 
 mod grpc;
+mod hostile;
 mod load;
 mod redis_streams;
 mod signer;
@@ -14,7 +15,8 @@ use extension_engine::Runtime;
 use crate::measure::{Case, Contender, Metric, Values, alternate};
 use crate::pipeline::{Content, Programs, Setup};
 use crate::process::{Peer, work_folder};
-use crate::report::Group;
+use crate::report::{Group, Table};
+use crate::service::hostile::{At, Beside};
 use crate::service::load::{Load, Order};
 use crate::{Plan, Result};
 
@@ -184,7 +186,30 @@ pub fn run(plan: &Plan, programs: &Programs, rate: f64) -> Result<Group> {
         };
         group.tables.push(alternate(Case { title, metrics, references, notes }, contenders, plan, None)?);
     }
+    group.tables.push(hostile_clients(plan, programs, messages, rate)?);
     Ok(group)
+}
+
+/// What clients of the control plane do to the latencies of the data path.
+fn hostile_clients(plan: &Plan, programs: &Programs, messages: u64, rate: f64) -> Result<Table> {
+    let setup = Setup { rate: Some(rate), ..Setup::new("native", "ecdsa", messages) };
+    let contenders: Vec<Box<dyn Contender>> = [At::Nobodys, At::Own, At::Anothers]
+        .into_iter()
+        .map(|at| Box::new(Beside { programs, setup: setup.clone(), at }) as Box<dyn Contender>)
+        .collect();
+    let references = contenders.iter().map(|contender| contender.name()).step_by(2).collect();
+    let case = Case {
+        title: format!("Hostile clients of the control plane, {rate} messages/s"),
+        metrics: vec![
+            Metric::shown("p50", "µs"),
+            Metric::compared("p99", "µs"),
+            Metric::shown("p99.9", "µs"),
+            Metric::shown("answers", ""),
+        ],
+        references,
+        notes: vec!["Ringseal natively; one client pings, one sends garbage, both without a pause, at the control plane of the signer that signs; or of another signer, which tells what they cost by computing at all.".to_owned()],
+    };
+    alternate(case, contenders, plan, None)
 }
 
 /// What Ringseal's programs make of the messages, verified by libsecp256k1, and the same as what everybody must make of them.
