@@ -83,9 +83,3 @@ pub fn unpin(cores: &[usize]) -> Result<()> {
     }
     Ok(sched_setaffinity(None, &set)?)
 }
-
-/// Nanoseconds of the monotonic clock.
-pub fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}

@@ -128,9 +128,7 @@ impl Programs {
     pub fn has_runtime(&self, runtime: &str) -> Result<bool> {
         let folder = work_folder()?;
         let (ring, key) = (folder.path().join("none"), self.key(folder.path())?);
-        let mut signer = self.quiet("signer");
-        let status =
-            signer.arg("--ring").arg(ring).arg("--key").arg(key).args(["--runtime", runtime]).status()?;
+        let status = self.signer(&ring, &key, runtime).status()?;
         // Environment, for there is no such ring; bad arguments, if it hasn't.
         Ok(status.code() == Some(3))
     }
@@ -152,8 +150,7 @@ impl Programs {
             consumer.args(["--public-key", &self.public_key(&key)?]);
         }
         let consumer = Process::start("consumer", &mut consumer)?;
-        let mut signer = self.quiet("signer");
-        signer.arg("--ring").arg(&ring).arg("--key").arg(&key).args(["--runtime", setup.runtime]);
+        let mut signer = self.signer(&ring, &key, setup.runtime);
         if let Some(control) = &setup.control {
             signer.arg("--control").arg(control);
         }
@@ -194,6 +191,13 @@ impl Programs {
         create.arg("create").arg(ring).args(["--capacity", &capacity.to_string()]);
         create.args(["--message-capacity", &message_capacity.to_string()]);
         Process::start("ringctl", &mut create)?.finish(PATIENCE).map(|_| ())
+    }
+
+    /// A signer for `ring`, which is still to be started.
+    pub fn signer(&self, ring: &Path, key: &Path, runtime: &str) -> Command {
+        let mut signer = self.quiet("signer");
+        signer.arg("--ring").arg(ring).arg("--key").arg(key).args(["--runtime", runtime]);
+        signer
     }
 
     /// With its words discarded.

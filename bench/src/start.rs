@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use shmem_layout::now_ns;
 use tempfile::TempDir;
 
-use crate::clock::now_ns;
 use crate::measure::{Contender, Values};
 use crate::pipeline::Programs;
 use crate::process::{PATIENCE, Process, work_folder};
@@ -37,43 +37,10 @@ struct Times {
 impl<'a> Start<'a> {
     /// On `runtime`, with an empty cache.
     pub fn new(programs: &'a Programs, runtime: &'static str) -> Result<Self> {
-        let start = Self { programs, runtime, cache: work_folder()? };
+        let mut start = Self { programs, runtime, cache: work_folder()? };
         // Whatever the plan is: what is measured is a warm cache.
-        start.run()?;
+        start.sample()?;
         Ok(start)
-    }
-
-    fn run(&self) -> Result<Values> {
-        let folder = work_folder()?;
-        let (ring, out) = (folder.path().join("ring"), folder.path().join("out"));
-        let key = self.programs.key(folder.path())?;
-        self.programs.create_ring(&ring, 1024, 64)?;
-        // The first message waits for the signer.
-        self.send(&ring, 1)?;
-        let mut consumer = self.programs.quiet("consumer");
-        consumer.arg("--ring").arg(&ring).arg("--out").arg(&out);
-        let consumer =
-            Process::start("consumer", consumer.args(["--public-key", &self.programs.public_key(&key)?]))?;
-        let mut signer = self.programs.quiet("signer");
-        signer.arg("--ring").arg(&ring).arg("--key").arg(&key).args(["--runtime", self.runtime]);
-        let signer = signer.arg("--cache").arg(self.cache.path().join("modules"));
-        let launched_ns = now_ns();
-        let signer = Process::start("signer", signer)?;
-        let first_ns = lines(&out, 1)?[0].times.signed_ns - launched_ns;
-        self.send(&ring, RECORDS - 1)?;
-        if lines(&out, RECORDS)?.iter().any(|line| line.verified != Some(true)) {
-            return Err("a signature that doesn't verify".into());
-        }
-        let worker = children(signer.id())?.pop().ok_or("the signer has no worker")?;
-        let values = Values::from([
-            ("first signature", first_ns as f64 / 1e6),
-            ("supervisor", resident_mib(signer.id())?),
-            ("worker", resident_mib(worker)?),
-            ("consumer", resident_mib(consumer.id())?),
-        ]);
-        signer.stop()?;
-        consumer.stop()?;
-        Ok(values)
     }
 
     fn send(&self, ring: &Path, messages: usize) -> Result<()> {
@@ -91,7 +58,35 @@ impl Contender for Start<'_> {
     }
 
     fn sample(&mut self) -> Result<Values> {
-        self.run()
+        let folder = work_folder()?;
+        let (ring, out) = (folder.path().join("ring"), folder.path().join("out"));
+        let key = self.programs.key(folder.path())?;
+        self.programs.create_ring(&ring, 1024, 64)?;
+        // The first message waits for the signer.
+        self.send(&ring, 1)?;
+        let mut consumer = self.programs.quiet("consumer");
+        consumer.arg("--ring").arg(&ring).arg("--out").arg(&out);
+        let consumer =
+            Process::start("consumer", consumer.args(["--public-key", &self.programs.public_key(&key)?]))?;
+        let mut signer = self.programs.signer(&ring, &key, self.runtime);
+        signer.arg("--cache").arg(self.cache.path().join("modules"));
+        let launched_ns = now_ns();
+        let signer = Process::start("signer", &mut signer)?;
+        let first_ns = lines(&out, 1)?[0].times.signed_ns - launched_ns;
+        self.send(&ring, RECORDS - 1)?;
+        if lines(&out, RECORDS)?.iter().any(|line| line.verified != Some(true)) {
+            return Err("a signature that doesn't verify".into());
+        }
+        let worker = children(signer.id())?.pop().ok_or("the signer has no worker")?;
+        let values = Values::from([
+            ("first signature", first_ns as f64 / 1e6),
+            ("supervisor", resident_mib(signer.id())?),
+            ("worker", resident_mib(worker)?),
+            ("consumer", resident_mib(consumer.id())?),
+        ]);
+        signer.stop()?;
+        consumer.stop()?;
+        Ok(values)
     }
 }
 

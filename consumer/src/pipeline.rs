@@ -3,7 +3,7 @@
 //! Each thread does all of it. They read by turns, verify side by side, and write in the order of reading, whoever is
 //! there: nothing is handed from thread to thread, so nobody waits to be given work while a core is free.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::{io, thread};
 
 use cli::Failure;
@@ -154,27 +154,17 @@ fn consume<'a>(
         outgoing: Reorder::new(writer, batches),
     };
     thread::scope(|scope| {
-        // Nobody reads before everybody can verify.
-        let gate = crew.incoming();
         let ready = WaitGroup::new();
         let mut others = Vec::new();
         for number in 1..threads {
             let (crew, ready) = (&crew, ready.clone());
-            let work = move || {
-                // A verifier can't always change threads.
-                let verifier = plan.verifier();
-                drop(ready);
-                crew.work(verifier);
-            };
+            let work = move || crew.work(plan, ready);
             match thread::Builder::new().name(format!("verify-{number}")).spawn_scoped(scope, work) {
                 Ok(thread) => others.push(thread),
                 Err(error) => crew.outgoing.fail(no_thread(&error)),
             }
         }
-        let verifier = plan.verifier();
-        ready.wait();
-        drop(gate);
-        crew.work(verifier);
+        crew.work(plan, ready);
         for thread in others {
             // One that has panicked has said so.
             let _ = thread.join();
@@ -185,15 +175,17 @@ fn consume<'a>(
     (writer, written.map(|()| end.unwrap_or(Fill::Stopped)))
 }
 
-impl<'a> Crew<'a> {
-    fn incoming(&self) -> MutexGuard<'_, Incoming<'a>> {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One thread's part, until the end or a failure, its own or another's.
-    fn work(&self, verifier: Result<Verifier, Failure>) {
+impl Crew<'_> {
+    /// One thread's part, until the end or a failure, its own or another's. Nobody reads before everybody can verify.
+    fn work(&self, plan: &VerifierPlan, ready: WaitGroup) {
         let _failing = self.outgoing.fail_if_panicking();
-        if let Err(failure) = verifier.and_then(|verifier| self.take_turns(verifier)) {
+        // Here, for a verifier can't always change threads.
+        let verifier = plan.verifier().map_err(|failure| self.outgoing.fail(failure));
+        // Whoever could not make one has said so by then.
+        ready.wait();
+        if let Ok(verifier) = verifier
+            && let Err(failure) = self.take_turns(verifier)
+        {
             self.outgoing.fail(failure);
         }
     }
@@ -211,7 +203,7 @@ impl<'a> Crew<'a> {
 
     /// Fills `batch`, and gives its ticket; nothing at the end.
     fn fill(&self, batch: &mut Batch) -> Result<Option<u64>, Failure> {
-        let mut incoming = self.incoming();
+        let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if incoming.end.is_some() || self.outgoing.has_failed() {
                 return Ok(None);

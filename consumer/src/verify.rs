@@ -66,10 +66,8 @@ impl fmt::Display for VerifierChoice {
 }
 
 /// All that verifiers are made of, checked and compiled; each thread makes its own from it.
-#[derive(Clone)]
 pub struct VerifierPlan(Plan);
 
-#[derive(Clone)]
 enum Plan {
     Secp256k1(Keys<Secp256k1>),
     K256(Keys<K256>),

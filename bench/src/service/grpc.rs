@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
+use shmem_layout::now_ns;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::unbounded_channel;
@@ -23,7 +24,6 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use crate::clock::now_ns;
 use crate::process::{say, told};
 use crate::service::load::{Answers, Order, Schedule, message_of};
 use crate::service::signer::Signer;

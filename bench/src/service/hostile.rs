@@ -1,11 +1,9 @@
 //! What hostile clients of the control plane do to the data path: they ping and send garbage without a pause, at the signer
 //! that signs, or at another one, which tells what they cost by computing at all.
 
-use std::fs::DirBuilder;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -32,6 +30,17 @@ pub enum At {
     Anothers,
 }
 
+impl At {
+    /// The name in the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            At::Nobodys => "no clients",
+            At::Own => "two clients",
+            At::Anothers => "two clients of another signer",
+        }
+    }
+}
+
 /// Ringseal natively at a rate, with clients.
 pub struct Beside<'a> {
     /// The programs.
@@ -44,26 +53,15 @@ pub struct Beside<'a> {
 
 impl Contender for Beside<'_> {
     fn name(&self) -> String {
-        match self.at {
-            At::Nobodys => "no clients",
-            At::Own => "two clients",
-            At::Anothers => "two clients of another signer",
-        }
-        .into()
+        self.at.name().into()
     }
 
     fn sample(&mut self) -> Result<Values> {
-        let folder = work_folder()?;
-        let control = |name| -> Result<PathBuf> {
-            let control = folder.path().join(name);
-            DirBuilder::new().mode(0o700).create(&control)?;
-            Ok(control)
-        };
-        let (own, others) = (control("own")?, control("other")?);
-        let other = (self.at == At::Anothers).then(|| self.other(folder.path(), &others)).transpose()?;
-        let setup = Setup { control: Some(own.clone()), ..self.setup.clone() };
+        let (own, others) = (work_folder()?, work_folder()?);
+        let other = (self.at == At::Anothers).then(|| self.other(others.path())).transpose()?;
+        let setup = Setup { control: Some(own.path().to_owned()), ..self.setup.clone() };
         let (end, pongs) = (AtomicBool::new(false), AtomicU64::new(0));
-        let socket = (if other.is_some() { others } else { own }).join("control.sock");
+        let socket = (if other.is_some() { &others } else { &own }).path().join("control.sock");
         let ran = thread::scope(|scope| {
             if self.at != At::Nobodys {
                 scope.spawn(|| again_and_again(&end, || ping(&socket, &pongs)));
@@ -86,13 +84,12 @@ impl Contender for Beside<'_> {
 }
 
 impl Beside<'_> {
-    /// A signer with a ring of its own, to which nobody writes.
-    fn other(&self, folder: &Path, control: &Path) -> Result<Process> {
+    /// A signer with a ring of its own, to which nobody writes, and its control plane in the same folder.
+    fn other(&self, folder: &Path) -> Result<Process> {
         let (ring, key) = (folder.join("ring"), self.programs.key(folder)?);
         self.programs.create_ring(&ring, 8, 64)?;
-        let mut signer = self.programs.quiet("signer");
-        signer.arg("--ring").arg(ring).arg("--key").arg(key).arg("--control").arg(control);
-        Process::start("signer", signer.args(["--runtime", "native"]))
+        let mut signer = self.programs.signer(&ring, &key, "native");
+        Process::start("signer", signer.arg("--control").arg(folder))
     }
 }
 

@@ -6,9 +6,9 @@ use bench_signing::{MESSAGES, message};
 use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::Timespec;
 use serde::{Deserialize, Serialize};
+use shmem_layout::now_ns;
 
 use crate::Result;
-use crate::clock::now_ns;
 use crate::stats::latencies;
 
 /// How long before a message is due its client wakes up and polls: as Ringseal's producer does.

@@ -197,7 +197,7 @@ fn hostile_clients(plan: &Plan, programs: &Programs, messages: u64, rate: f64) -
         .into_iter()
         .map(|at| Box::new(Beside { programs, setup: setup.clone(), at }) as Box<dyn Contender>)
         .collect();
-    let references = contenders.iter().map(|contender| contender.name()).step_by(2).collect();
+    let references = [At::Nobodys, At::Anothers].map(|at| at.name().to_owned()).into();
     let case = Case {
         title: format!("Hostile clients of the control plane, {rate} messages/s"),
         metrics: vec![

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{Client, Commands, Connection, Pipeline};
+use shmem_layout::now_ns;
 
-use crate::clock::now_ns;
 use crate::process::{PATIENCE, Process, say, told};
 use crate::service::load::{Answers, Order, Schedule, message_of};
 use crate::service::signer::Signer;

@@ -54,14 +54,17 @@ impl Tracked {
     /// Calls `each` with the ranges of `memory`, by offset, that were written since it was mapped: all of it, if the
     /// kernel doesn't tell.
     fn written(regions: &mut [Region], memory: &[u8], mut each: impl FnMut(usize, usize)) {
-        let start = memory.as_ptr().addr() as u64;
-        let end = start + memory.len() as u64;
-        let told = private_pages(start, end, regions, |region| {
-            each((region.start - start) as usize, (region.end - region.start) as usize);
-        });
-        if told.is_err() {
+        if Self::own(regions, memory, &mut each).is_err() {
             each(0, memory.len());
         }
+    }
+
+    /// Calls `each` with the ranges of `memory`, by offset and length, that are its own pages, of no file.
+    fn own(regions: &mut [Region], memory: &[u8], mut each: impl FnMut(usize, usize)) -> io::Result<()> {
+        let start = memory.as_ptr().addr() as u64;
+        private_pages(start, start + memory.len() as u64, regions, |region| {
+            each((region.start - start) as usize, (region.end - region.start) as usize);
+        })
     }
 
     /// Which pages of `memory` may hold anything but zeros: its own, and those of the file that it was last a mapping of. The
@@ -71,10 +74,8 @@ impl Tracked {
         let mut pages = vec![false; memory.len() / page_len];
         let of_file = self.mapped.iter().flat_map(|mapped| &mapped.is_written);
         pages.iter_mut().zip(of_file).for_each(|(page, is_written)| *page = *is_written);
-        let start = memory.as_ptr().addr() as u64;
-        private_pages(start, start + memory.len() as u64, &mut self.regions, |region| {
-            let (from, to) = ((region.start - start) as usize, (region.end - start) as usize);
-            pages[from / page_len..to / page_len].fill(true);
+        Self::own(&mut self.regions, memory, |at, len| {
+            pages[at / page_len..(at + len) / page_len].fill(true)
         })?;
         Ok(pages)
     }

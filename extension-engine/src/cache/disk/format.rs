@@ -52,11 +52,8 @@ impl Authenticator {
         if head[..LENGTH] != description(key) {
             return Err("holds another module, or one for another version or other settings");
         }
-        let (length, code) = head[LENGTH..].split_at(CODE - LENGTH);
-        let len = u64::from_le_bytes(length.try_into().unwrap_or_default());
-        let code = code.try_into().unwrap_or_default();
-        let head = head[..CODE].try_into().unwrap_or([0; CODE]);
-        Ok(Check { len, head, code, mac: self.mac() })
+        let len = u64::from_le_bytes(head[LENGTH..CODE].try_into().unwrap_or_default());
+        Ok(Check { len, head: *head, mac: self.mac() })
     }
 
     /// BLAKE3 in its keyed mode, which is a message authentication code; HMAC-SHA256 took half the time of a load.
@@ -69,8 +66,7 @@ impl Authenticator {
 pub(super) struct Check {
     /// Bytes of payload, as the head has it.
     pub(super) len: u64,
-    head: [u8; CODE],
-    code: [u8; 32],
+    head: [u8; HEAD_LEN],
     mac: Hasher,
 }
 
@@ -82,8 +78,9 @@ impl Check {
 
     /// Whether the file is one that was made here, bit by bit. To be asked when all of the payload was fed.
     pub(super) fn finish(mut self) -> Result<(), &'static str> {
+        let (described, code) = self.head.split_at(CODE);
         // Digests are compared in constant time.
-        if self.mac.update(&self.head).finalize() == self.code {
+        if self.mac.update(described).finalize() == *code {
             Ok(())
         } else {
             Err("is not authentic: it was changed, or comes from another cache")
