@@ -62,7 +62,8 @@ pub fn run(options: &Options, waiting: &Waiting) -> Result<Outcome, Failure> {
     let (capacity, message_capacity, max_attempts) =
         (spec.capacity, spec.message_capacity, spec.max_attempts);
     let facts = RingFacts { capacity, message_capacity, max_attempts };
-    let plan = VerifierPlan::new(options.verifier, &options.keys, message_capacity as usize)?;
+    let plan =
+        VerifierPlan::new(options.verifier, &options.keys, message_capacity as usize, options.has_journal)?;
     let consumer = ring.join_consumer().map_err(|error| at(path, &error))?;
     // After joining: while another consumer lives, its folder is not ours to cut.
     let folder = OutputFolder::open(&options.out)?;

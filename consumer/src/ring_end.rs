@@ -81,7 +81,10 @@ impl<'a> Reader<'a> {
     fn describe(&mut self, read: &shmem_layout::Record, record: &mut Record) {
         let name = self.sources[usize::from(read.source)]
             .get_or_insert_with(|| self.consumer.source_name(read.source).into());
-        record.source = Arc::clone(name);
+        // Counting references costs more than looking: most often it is the source that the last record here had.
+        if !Arc::ptr_eq(&record.source, name) {
+            record.source = Arc::clone(name);
+        }
         record.sequence = read.sequence;
         record.source_index = read.source;
         record.position = read.position;

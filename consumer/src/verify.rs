@@ -66,7 +66,10 @@ impl fmt::Display for VerifierChoice {
 }
 
 /// All that verifiers are made of, checked and compiled; each thread makes its own from it.
-pub struct VerifierPlan(Plan);
+pub struct VerifierPlan {
+    plan: Plan,
+    hashes: bool,
+}
 
 enum Plan {
     Secp256k1(Keys<Secp256k1>),
@@ -76,7 +79,8 @@ enum Plan {
 }
 
 impl VerifierPlan {
-    /// A plan for `choice`, trusting each of `keys`, for messages of up to `message_capacity` bytes.
+    /// A plan for `choice`, trusting each of `keys`, for messages of up to `message_capacity` bytes. Where nobody verifies,
+    /// only a journal needs the messages' digests.
     ///
     /// # Errors
     /// There is no key, and `choice` is not `none`: bad input. The runtime isn't built in, or can't take the
@@ -85,23 +89,22 @@ impl VerifierPlan {
         choice: VerifierChoice,
         keys: &[TrustedKey],
         message_capacity: usize,
+        has_journal: bool,
     ) -> Result<Self, Failure> {
-        if choice == VerifierChoice::None {
-            return Ok(Self(Plan::None));
-        }
-        if keys.is_empty() {
+        if keys.is_empty() && choice != VerifierChoice::None {
             return Err(Failure::bad_input(format_args!(
                 "--verifier {choice} needs the key to trust: --public-key with 66 hexadecimal digits or a file"
             )));
         }
-        Ok(Self(match choice {
+        let plan = match choice {
             VerifierChoice::Secp256k1 => Plan::Secp256k1(Keys::new(keys, Secp256k1::new)?),
             VerifierChoice::K256 => Plan::K256(Keys::new(keys, K256::new)?),
             VerifierChoice::Extension(runtime) => {
                 Plan::Extension(Arc::new(Programs::compile(runtime, message_capacity)?), keys.to_vec())
             }
             VerifierChoice::None => Plan::None,
-        }))
+        };
+        Ok(Self { plan, hashes: has_journal || choice != VerifierChoice::None })
     }
 
     /// A verifier for the calling thread.
@@ -109,17 +112,21 @@ impl VerifierPlan {
     /// # Errors
     /// An extension can't be instantiated: environment.
     pub fn verifier(&self) -> Result<Verifier, Failure> {
-        Ok(Verifier(match &self.0 {
+        let engine = match &self.plan {
             Plan::Secp256k1(verifier) => Engine::Secp256k1(verifier.clone()),
             Plan::K256(verifier) => Engine::K256(verifier.clone()),
             Plan::Extension(programs, keys) => Engine::Extension(programs.instantiate(keys)?),
             Plan::None => Engine::None,
-        }))
+        };
+        Ok(Verifier { engine, hashes: self.hashes })
     }
 }
 
 /// Verifies records under the trusted keys.
-pub struct Verifier(Engine);
+pub struct Verifier {
+    engine: Engine,
+    hashes: bool,
+}
 
 #[allow(clippy::large_enum_variant, reason = "there is one a thread")]
 enum Engine {
@@ -130,7 +137,8 @@ enum Engine {
 }
 
 impl Verifier {
-    /// Hashes and verifies each record of `batch`; sets its digest, outcome and time, and the batch's busy time.
+    /// Hashes and verifies each record of `batch`; sets its digest (if anybody needs it), outcome and time, and the batch's
+    /// busy time.
     ///
     /// A record that came with an outcome keeps it. One of method `null` is not verified, unless nobody verifies.
     ///
@@ -140,11 +148,13 @@ impl Verifier {
     pub fn verify(&mut self, batch: &mut Batch) -> Result<(), Failure> {
         let started_ns = now_ns();
         let records = batch.records_mut();
-        records.iter_mut().for_each(Record::hash_message);
-        if !matches!(self.0, Engine::None) {
+        if self.hashes {
+            records.iter_mut().for_each(Record::hash_message);
+        }
+        if !matches!(self.engine, Engine::None) {
             records.iter_mut().filter(|record| has_no_scheme(record)).for_each(|record| settle(record, None));
         }
-        match &mut self.0 {
+        match &mut self.engine {
             Engine::Secp256k1(verifier) => verify_each(records, verifier, Secp256k1::is_valid),
             Engine::K256(verifier) => verify_each(records, verifier, K256::is_valid),
             Engine::Extension(extension) => extension.verify(records)?,

@@ -39,7 +39,7 @@ fn is_verified(
     record.method = method;
     record.message.extend_from_slice(message);
     record.signature.extend_from_slice(signature);
-    let plan = VerifierPlan::new(choice, &[*key], message.len()).unwrap();
+    let plan = VerifierPlan::new(choice, &[*key], message.len(), true).unwrap();
     plan.verifier().unwrap().verify(&mut batch).unwrap();
     batch.records()[0].outcome == Outcome::Verified
 }

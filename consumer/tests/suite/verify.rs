@@ -21,7 +21,7 @@ fn choices() -> Vec<VerifierChoice> {
 }
 
 fn verify_under(key: &TrustedKey, choice: VerifierChoice, batch: &mut Batch) {
-    let plan = VerifierPlan::new(choice, &[*key], MESSAGE_CAPACITY).unwrap();
+    let plan = VerifierPlan::new(choice, &[*key], MESSAGE_CAPACITY, true).unwrap();
     plan.verifier().unwrap().verify(batch).unwrap();
 }
 
@@ -110,7 +110,7 @@ fn a_signature_by_any_of_the_trusted_keys_verifies_and_the_record_says_by_which(
     let keys = secrets.map(signed::key_of);
     let signer_of = |sequence: u64| (sequence / 3) % 4;
     for choice in choices() {
-        let plan = VerifierPlan::new(choice, &keys, MESSAGE_CAPACITY).unwrap();
+        let plan = VerifierPlan::new(choice, &keys, MESSAGE_CAPACITY, true).unwrap();
         let mut verifier = plan.verifier().unwrap();
         // Twice, so that the second begins with another key than the first.
         for _ in 0..2 {
@@ -144,7 +144,7 @@ fn what_is_no_signature_under_one_key_is_none_under_several() {
             }
         }
         let keys = [signed::key_of(1), signed::trusted_key(), signed::key_of(2)];
-        let plan = VerifierPlan::new(choice, &keys, MESSAGE_CAPACITY).unwrap();
+        let plan = VerifierPlan::new(choice, &keys, MESSAGE_CAPACITY, true).unwrap();
         plan.verifier().unwrap().verify(&mut batch).unwrap();
         assert!(batch.records().iter().all(|record| record.outcome == Outcome::NotVerified), "{choice}");
         assert!(batch.records().iter().all(|record| record.times.verified_ns > 0), "{choice}");
@@ -208,6 +208,18 @@ fn every_record_is_hashed_and_stamped_whoever_verifies() {
 }
 
 #[test]
+fn nobody_hashes_what_nobody_reads() {
+    let mut batch = signed::batch(&[Method::Ecdsa, Method::Schnorr]);
+    let plan = VerifierPlan::new(VerifierChoice::None, &[], MESSAGE_CAPACITY, false).unwrap();
+    plan.verifier().unwrap().verify(&mut batch).unwrap();
+    assert!(batch.records().iter().all(|record| record.message_sha256 == [0; 32]));
+    let plan =
+        VerifierPlan::new(VerifierChoice::K256, &[signed::trusted_key()], MESSAGE_CAPACITY, false).unwrap();
+    plan.verifier().unwrap().verify(&mut batch).unwrap();
+    assert!(batch.records().iter().all(|record| record.outcome == Outcome::Verified));
+}
+
+#[test]
 fn nobody_verified_means_unchecked_and_never_verified() {
     assert_eq!(outcomes(VerifierChoice::None, |_| ()), [Outcome::Unchecked; 40]);
 }
@@ -215,10 +227,10 @@ fn nobody_verified_means_unchecked_and_never_verified() {
 #[test]
 fn a_verifier_without_a_key_is_refused_before_the_run() {
     for choice in choices() {
-        let failure = VerifierPlan::new(choice, &[], MESSAGE_CAPACITY).err().unwrap();
+        let failure = VerifierPlan::new(choice, &[], MESSAGE_CAPACITY, true).err().unwrap();
         assert!(failure.exit == Exit::BadInput && failure.message.contains("--public-key"), "{failure}");
     }
-    assert!(VerifierPlan::new(VerifierChoice::None, &[], MESSAGE_CAPACITY).is_ok());
+    assert!(VerifierPlan::new(VerifierChoice::None, &[], MESSAGE_CAPACITY, true).is_ok());
 }
 
 #[test]
