@@ -43,6 +43,7 @@ flags='
 = The ring
 --capacity          ring      NUMBER                          slots: a power of two [default: 1024]
 --message-capacity  ring      NUMBER                          bytes of message that a slot holds [default: 256]
+--huge-pages        ring      -                               put the ring on huge pages, of 2 MiB each: it must be as long as one
 --max-attempts      ring      1..15                           signers that may die with a record in hand before it fails [default: 3]
 --wait              roles     spin|yield|block|adaptive       how all three wait for each other [default: adaptive]
 --stall             roles     DECIMAL                         seconds without a move before they give up; 0 never [default: 60]

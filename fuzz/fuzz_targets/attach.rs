@@ -14,7 +14,13 @@ use shmem_layout::{LINE, MESSAGE_CAPACITY_MAX, RingOptions, RingSpec, SIGNATURE_
 
 static RINGS: LazyLock<[(HeapRing, [u8; SPEC_END]); 2]> = LazyLock::new(|| {
     [(8, 100, 64), (1, 1, 0)].map(|(capacity, message_capacity, signature_capacity)| {
-        let options = RingOptions { capacity, message_capacity, signature_capacity, max_attempts: 3 };
+        let options = RingOptions {
+            capacity,
+            message_capacity,
+            signature_capacity,
+            max_attempts: 3,
+            huge_pages: false,
+        };
         let ring = HeapRing::new(&options).expect("a ring");
         let mut header = [0; SPEC_END];
         for (bytes, word) in header.as_chunks_mut::<8>().0.iter_mut().zip(ring.words()) {

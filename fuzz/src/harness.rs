@@ -66,6 +66,7 @@ impl Place {
             message_capacity: MESSAGE_CAPACITY as u32,
             signature_capacity: SIGNATURE_CAPACITY as u32,
             max_attempts,
+            huge_pages: false,
         };
         let ring = HeapRing::new(&options).expect("a ring");
         let new = ring.words().iter().map(|word| word.load(Ordering::Relaxed)).collect();

@@ -28,7 +28,7 @@ pub fn create(path: &RingPath, options: &RingOptions) -> Result<RingSpec, Create
     let mut ring_id = [0; 16];
     getrandom(&mut ring_id, GetRandomFlags::empty()).map_err(|error| CreateError::Make(error.into()))?;
     let spec = RingSpec::new(options, ring_id, clock::boot_id().map_err(CreateError::Make)?)?;
-    Region::create(path, spec.total_len(), |region| format(region, &spec))?;
+    Region::create(path, spec.total_len(), options.huge_pages, |region| format(region, &spec))?;
     Ok(spec)
 }
 

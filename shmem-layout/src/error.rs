@@ -26,6 +26,17 @@ pub enum CreateError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// It would have no huge page that it fills.
+    #[error("its {len} bytes fill no huge page of 2 MiB; ask for more slots, or do without huge pages")]
+    TooSmallForHugePages {
+        /// Bytes of the ring.
+        len: usize,
+    },
+    /// No huge pages for it.
+    #[error(
+        "no huge pages: {0}; choose a folder in memory, as /dev/shm (Linux 6.1 or newer), or do without them"
+    )]
+    HugePages(io::Error),
     /// The kernel said no otherwise.
     #[error("can't make it: {0}")]
     Make(io::Error),

@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use std::str::FromStr;
 
 use crate::error::{AttachError, CreateError};
+use crate::sys;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use heap::Heap;
@@ -90,14 +91,20 @@ pub(crate) enum Region {
 }
 
 impl Region {
-    /// Makes the bytes of a new ring, all zero, and lets `format` fill them before they are a ring to anybody.
+    /// Makes the bytes of a new ring, all zero and on huge pages if it `is_huge`, and lets `format` fill them before they are a
+    /// ring to anybody.
     ///
     /// # Errors
-    /// The ring exists, or there is no room or no permission for it.
-    pub fn create(path: &RingPath, len: usize, format: impl FnOnce(&Region)) -> Result<(), CreateError> {
+    /// The ring exists, or there is no room, no permission or no huge page for it.
+    pub fn create(
+        path: &RingPath,
+        len: usize,
+        is_huge: bool,
+        format: impl FnOnce(&Region),
+    ) -> Result<(), CreateError> {
         match path {
-            RingPath::File(path) => file::create(path, len, format),
-            RingPath::Segment(name) => segment::create(name, len, format),
+            RingPath::File(path) => file::create(path, len, is_huge, format),
+            RingPath::Segment(name) => segment::create(name, len, is_huge, format),
         }
     }
 
@@ -215,7 +222,37 @@ fn open_with(path: &Path, access: rustix::fs::OFlags) -> Result<File, AttachErro
     Ok(file)
 }
 
-/// Maps all of `file`.
+/// Bytes of a huge page.
+const HUGE_PAGE_LEN: usize = 2 << 20;
+
+/// Gives `file` its `len` bytes, so that they are really there, on huge pages if it `is_huge`.
+fn allocate(file: &File, len: usize, is_huge: bool) -> Result<(), CreateError> {
+    if is_huge && len < HUGE_PAGE_LEN {
+        return Err(CreateError::TooSmallForHugePages { len });
+    }
+    sys::allocate(file, len as u64).map_err(|error| CreateError::Room { len, error })?;
+    if is_huge {
+        let region = Region::File(map(file).map_err(CreateError::Make)?);
+        sys::collapse(region.base(), region.len()).map_err(CreateError::HugePages)?;
+    }
+    Ok(())
+}
+
+/// Maps all of `file`, so that its huge pages, if it has some, are the memory's: where both begin at a multiple of their length.
 fn map(file: &File) -> io::Result<memmap2::MmapRaw> {
-    memmap2::MmapOptions::new().map_raw(file)
+    let first = memmap2::MmapOptions::new().map_raw(file)?;
+    let (start, len) = (first.as_ptr().addr(), first.len());
+    if len < HUGE_PAGE_LEN || start.is_multiple_of(HUGE_PAGE_LEN) {
+        return Ok(first);
+    }
+    // The kernel puts one mapping below the other. So the next begins where it should, if what is between takes up the odd bytes;
+    // that is as long as a huge page at least, for something short might find room elsewhere.
+    let between = HUGE_PAGE_LEN + (start - len.next_multiple_of(page_len())) % HUGE_PAGE_LEN;
+    let _between = memmap2::MmapOptions::new().len(between).map_anon()?;
+    let next = memmap2::MmapOptions::new().map_raw(file)?;
+    Ok(if next.as_ptr().addr().is_multiple_of(HUGE_PAGE_LEN) { next } else { first })
+}
+
+fn page_len() -> usize {
+    rustix::param::page_size()
 }

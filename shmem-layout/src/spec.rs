@@ -56,11 +56,19 @@ pub struct RingOptions {
     pub signature_capacity: u32,
     /// How often a record may be claimed by signers that die, 1 to 15, before it is answered as failed.
     pub max_attempts: u8,
+    /// Whether it is to lie on huge pages, of 2 MiB each. Not part of the spec: whoever attaches need not know.
+    pub huge_pages: bool,
 }
 
 impl Default for RingOptions {
     fn default() -> Self {
-        Self { capacity: 1024, message_capacity: 256, signature_capacity: 64, max_attempts: 3 }
+        Self {
+            capacity: 1024,
+            message_capacity: 256,
+            signature_capacity: 64,
+            max_attempts: 3,
+            huge_pages: false,
+        }
     }
 }
 

@@ -53,6 +53,18 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
+/// Puts what the `len` bytes at `base` have of whole huge pages, in a mapping of a file in memory, on such pages.
+///
+/// # Errors
+/// The kernel's: there are none, the file system has none, or it is older than 6.1.
+pub(crate) fn collapse(base: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: no byte changes. What isn't mapped is refused.
+    match unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_COLLAPSE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Maps every page of the `len` bytes at `base`, which lie in a shared mapping of a file, for writing.
 ///
 /// # Errors

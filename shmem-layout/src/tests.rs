@@ -83,7 +83,13 @@ fn private_folder() -> tempfile::TempDir {
 }
 
 fn small() -> RingOptions {
-    RingOptions { capacity: 8, message_capacity: 100, signature_capacity: 64, max_attempts: 3 }
+    RingOptions {
+        capacity: 8,
+        message_capacity: 100,
+        signature_capacity: 64,
+        max_attempts: 3,
+        huge_pages: false,
+    }
 }
 
 fn waiting() -> Waiting {

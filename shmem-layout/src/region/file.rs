@@ -5,17 +5,21 @@ use std::path::Path;
 
 use tempfile::Builder;
 
-use super::{Region, RingPath, check_private_folder, map, open_private};
+use super::{Region, RingPath, allocate, check_private_folder, map, open_private};
 use crate::error::{AttachError, CreateError};
-use crate::sys;
 
 /// Makes the file under a temporary name and links it into place when it is complete.
-pub(super) fn create(path: &Path, len: usize, format: impl FnOnce(&Region)) -> Result<(), CreateError> {
+pub(super) fn create(
+    path: &Path,
+    len: usize,
+    is_huge: bool,
+    format: impl FnOnce(&Region),
+) -> Result<(), CreateError> {
     let folder = RingPath::from(path).folder();
     check_private_folder(&folder).map_err(CreateError::Folder)?;
     // Made with O_EXCL and mode 0600; removed again if anything below fails.
     let temporary = Builder::new().prefix(".ring").tempfile_in(&folder).map_err(CreateError::Make)?;
-    sys::allocate(temporary.as_file(), len as u64).map_err(|error| CreateError::Room { len, error })?;
+    allocate(temporary.as_file(), len, is_huge)?;
     format(&Region::File(map(temporary.as_file()).map_err(CreateError::Make)?));
     match temporary.persist_noclobber(path) {
         Ok(_) => Ok(()),

@@ -10,9 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{major, minor};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-use super::{Region, RingPath, open_private};
+use super::{Region, RingPath, allocate, open_private};
 use crate::error::{AttachError, CreateError};
-use crate::sys;
 
 /// A mapped segment.
 pub(crate) struct Segment(Shmem);
@@ -35,7 +34,12 @@ impl Segment {
 
 /// Makes the segment. Unlike a file's, its name is there before it is complete: the magic, which `format` writes
 /// last, is what makes it a ring.
-pub(super) fn create(name: &str, len: usize, format: impl FnOnce(&Region)) -> Result<(), CreateError> {
+pub(super) fn create(
+    name: &str,
+    len: usize,
+    is_huge: bool,
+    format: impl FnOnce(&Region),
+) -> Result<(), CreateError> {
     // As its owner we remove the segment if anything below fails.
     let shmem = ShmemConf::new().os_id(name).size(len).create().map_err(|error| match error {
         ShmemError::MappingIdExists => CreateError::Exists,
@@ -43,7 +47,7 @@ pub(super) fn create(name: &str, len: usize, format: impl FnOnce(&Region)) -> Re
     })?;
     let file = open_private(&RingPath::Segment(name.into()).file_path()).map_err(CreateError::Folder)?;
     // The crate sets the size only; pages that are not there would be SIGBUS on a full tmpfs.
-    sys::allocate(&file, len as u64).map_err(|error| CreateError::Room { len, error })?;
+    allocate(&file, len, is_huge)?;
     let region = Region::Segment(Segment(shmem));
     format(&region);
     if let Region::Segment(Segment(mut shmem)) = region {

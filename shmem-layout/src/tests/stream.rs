@@ -239,14 +239,14 @@ fn who_reads_ahead_of_what_it_frees_finds_nothing_beyond_the_ring() {
     }
 }
 
-/// KiB of the mappings of `path` that this process need not fault in any more.
-fn resident_kib(path: &std::path::Path) -> u64 {
+/// The numbers, in KiB, that the kernel gives as `what` for each mapping of `path` in this process, added up.
+fn mapped_kib(path: &std::path::Path, what: &str) -> u64 {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let mut lines = maps.lines();
     let mut kib = 0;
     while lines.by_ref().any(|line| line.ends_with(path.to_str().unwrap())) {
-        let rss = lines.by_ref().find_map(|line| line.strip_prefix("Rss:")).unwrap();
-        kib += rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+        let number = lines.by_ref().find_map(|line| line.strip_prefix(what)).unwrap();
+        kib += number.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap();
     }
     kib
 }
@@ -257,8 +257,45 @@ fn a_prefaulted_ring_is_mapped_whole() {
         let ring = place.attach();
         let Some(path) = place.file_path() else { continue };
         let len_kib = ring.spec().total_len() as u64 / 1024;
-        assert!(resident_kib(&path) < len_kib / 2, "there is nothing left to do");
+        assert!(mapped_kib(&path, "Rss") < len_kib / 2, "there is nothing left to do");
         ring.prefault().unwrap();
-        assert_eq!(resident_kib(&path), len_kib);
+        assert_eq!(mapped_kib(&path, "Rss"), len_kib);
     }
+}
+
+#[test]
+fn a_ring_on_huge_pages_is_mapped_by_them() {
+    let folder = folder_in_memory();
+    let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+    if enabled.is_ok_and(|enabled| enabled.contains("[deny]")) {
+        println!("skipped: this kernel gives no huge pages to files in memory");
+        return;
+    }
+    // Of different lengths, so that they don't fit by chance.
+    for (number, capacity) in [1 << 13, 1 << 14].into_iter().enumerate() {
+        let path = RingPath::File(folder.path().join(format!("ring{number}")));
+        let spec = create(&path, &RingOptions { capacity, huge_pages: true, ..small() }).unwrap();
+        let huge_kib = spec.total_len() as u64 / (2 << 20) * 2048;
+        assert!(huge_kib > 0 && !spec.total_len().is_multiple_of(2 << 20));
+        for _ in 0..3 {
+            let ring = attach(&path).unwrap();
+            ring.prefault().unwrap();
+            assert_eq!(mapped_kib(&path.file_path(), "ShmemPmdMapped"), huge_kib);
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_fills_no_huge_page_is_refused_and_leaves_nothing() {
+    let folder = folder_in_memory();
+    let path = RingPath::File(folder.path().join("ring"));
+    let refused = create(&path, &RingOptions { huge_pages: true, ..small() }).unwrap_err().to_string();
+    assert!(refused.contains("fill no huge page of 2 MiB"), "{refused}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+fn folder_in_memory() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(permissions).tempdir_in("/dev/shm").unwrap()
 }

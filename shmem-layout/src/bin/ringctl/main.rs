@@ -62,6 +62,9 @@ enum Command {
         /// Signers that may die with a record in hand before it is answered as failed, 1 to 15
         #[arg(long, value_name = "N", default_value_t = RingOptions::default().max_attempts)]
         max_attempts: u8,
+        /// Put it on huge pages, of 2 MiB each: a large ring in memory is met by fewer faults then
+        #[arg(long)]
+        huge_pages: bool,
     },
     /// Print spec, hints, slots by stage, members and sources
     Show {
@@ -105,11 +108,20 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Create { ring, capacity, message_capacity, signature_capacity, max_attempts } => {
-            let options = RingOptions { capacity, message_capacity, signature_capacity, max_attempts };
+        Command::Create {
+            ring,
+            capacity,
+            message_capacity,
+            signature_capacity,
+            max_attempts,
+            huge_pages,
+        } => {
+            let options =
+                RingOptions { capacity, message_capacity, signature_capacity, max_attempts, huge_pages };
             create(&ring, &options).map_err(|error| {
-                let say =
-                    if matches!(error, CreateError::Spec(_)) { Failure::bad_input } else { environment };
+                let is_bad_input =
+                    matches!(error, CreateError::Spec(_) | CreateError::TooSmallForHugePages { .. });
+                let say = if is_bad_input { Failure::bad_input } else { environment };
                 say(format!("{ring}: {error}"))
             })?;
         }
