@@ -86,8 +86,11 @@ const WORTH_SPINNING: Duration = Duration::from_micros(4);
 /// About 2 µs.
 const SPIN_PAUSES: u32 = 64;
 
-/// What a longer wait counts as: after a pause, a member takes to short waits again within ten of them.
-const LONG: Duration = Duration::from_millis(1);
+/// What a longer wait counts as at most: after a pause, a member takes to short waits again within ten of them.
+const LONG: Duration = Duration::from_micros(400);
+
+/// By how much a wait may be longer than twice the usual one and count in full.
+const ODD: Duration = Duration::from_micros(20);
 
 /// How long a member has had to wait lately, by which [`WaitStrategy::Adaptive`] guesses how long it will have to. The first
 /// waits are taken for short ones.
@@ -109,7 +112,9 @@ impl Habit {
     }
 
     fn note(&mut self, waited: Duration) {
-        self.usual = (3 * self.usual + waited.min(LONG)) / 4;
+        // One long wait among short ones is no habit: who then slept would be late for those that follow.
+        let most = (2 * self.usual + ODD).min(LONG);
+        self.usual = (3 * self.usual + waited.min(most)) / 4;
     }
 }
 
@@ -245,20 +250,37 @@ impl Cells {
 mod tests {
     use super::*;
 
+    /// How many waits of so many microseconds it takes until `habit` has it yield for `yield_for`, if fewer than a hundred do.
+    fn waits_until(habit: &mut Habit, yield_for: Duration, wait: u64) -> Option<u32> {
+        (1..100).find(|_| {
+            habit.note(Duration::from_micros(wait));
+            habit.yield_for() == yield_for
+        })
+    }
+
     #[test]
-    fn who_has_waited_long_takes_to_short_waits_again_and_back() {
+    fn who_waits_long_as_a_rule_takes_to_short_waits_again_and_back() {
         let mut habit = Habit::default();
         assert_eq!(habit.yield_for(), YIELD_FOR_MAX, "nothing is known yet");
-        let mut waits_until = |yield_for: Duration, wait: u64| {
-            (1..100).find(|_| {
-                habit.note(Duration::from_micros(wait));
-                habit.yield_for() == yield_for
-            })
-        };
-        // A pause of a minute is one long wait.
-        assert_eq!(waits_until(YIELD_FOR_MIN, 60_000_000), Some(1));
-        assert!(waits_until(YIELD_FOR_MAX, 100).is_some_and(|waits| waits < 10));
-        assert_eq!(waits_until(YIELD_FOR_MIN, 100), None, "10,000 a second are waited for without sleep");
+        assert!(waits_until(&mut habit, YIELD_FOR_MIN, 200).is_some_and(|waits| waits < 30));
+        (0..30).for_each(|_| habit.note(Duration::from_secs(60)));
+        assert!(waits_until(&mut habit, YIELD_FOR_MAX, 100).is_some_and(|waits| waits < 10));
+        assert_eq!(
+            waits_until(&mut habit, YIELD_FOR_MIN, 100),
+            None,
+            "10,000 a second are waited for without sleep"
+        );
+    }
+
+    #[test]
+    fn one_long_wait_among_short_ones_puts_nobody_to_sleep() {
+        let mut habit = Habit::default();
+        for wait in [0, 1, 50, 100] {
+            assert_eq!(waits_until(&mut habit, YIELD_FOR_MIN, wait), None);
+            habit.note(Duration::from_secs(60));
+            assert_eq!(habit.yield_for(), YIELD_FOR_MAX, "after waits of {wait} µs");
+        }
+        assert!(waits_until(&mut habit, YIELD_FOR_MIN, 60_000_000).is_some(), "several are a habit");
     }
 
     #[test]
