@@ -9,7 +9,9 @@ use std::sync::Arc;
 use ringseal_abi::Status;
 use zeroize::Zeroize;
 
-pub(crate) use self::backup::{Backup, Copy, wipe};
+#[cfg(feature = "wasmtime")]
+pub(crate) use self::backup::wipe;
+pub(crate) use self::backup::{Backup, Copy};
 pub(crate) use self::plan::{Export, Fault, Plan};
 use crate::{Batch, EngineError, ExtensionEngine, ExtensionKind, RunError};
 
