@@ -195,7 +195,8 @@ struct Consume {
 
     /// How to wait for the other roles: `block` sleeps, `spin` and `yield` never do, `adaptive` learns
     ///
-    /// `adaptive` spins where waits are shorter than 4 µs, goes on without sleep up to 130 µs, and sleeps where they are longer.
+    /// `adaptive` spins where records come within 8 µs of each other, goes on without sleep up to 130 µs, and sleeps where they
+    /// come more seldom.
     /// `spin` and `yield` take a processor each for as long as the role runs
     #[arg(long, value_name = "STRATEGY", default_value_t, value_parser = cli::one_of::<WaitStrategy>(WaitStrategy::ALL.map(WaitStrategy::name)))]
     #[arg(help_heading = "Ring")]

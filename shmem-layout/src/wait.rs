@@ -76,28 +76,30 @@ const YIELD_FOR_MAX: Duration = Duration::from_micros(300);
 /// time between two processes that wait, and came no earlier.)
 const YIELD_FOR_MIN: Duration = Duration::from_micros(2);
 
-/// The longest waits, on average, that are worth going without sleep for. Records that come more seldom than some 8,000 times a
-/// second find a member asleep, and leave the core to others.
+/// The longest time from one record to the next, on average, that is worth going without sleep for. Records that come more seldom
+/// than some 8,000 times a second find every member asleep, and leave the cores to others.
 const WORTH_YIELDING: Duration = Duration::from_micros(130);
 
-/// The longest waits, on average, that spinning is worth while for.
-const WORTH_SPINNING: Duration = Duration::from_micros(4);
+/// The same for spinning.
+const WORTH_SPINNING: Duration = Duration::from_micros(8);
 
 /// About 2 µs.
 const SPIN_PAUSES: u32 = 64;
 
-/// What a longer wait counts as at most: after a pause, a member takes to short waits again within ten of them.
+/// What a longer time counts as at most: after a pause, a member takes to short waits again within ten of them.
 const LONG: Duration = Duration::from_micros(400);
 
-/// By how much a wait may be longer than twice the usual one and count in full.
-const ODD: Duration = Duration::from_micros(20);
+/// By how much a time may be longer than the usual one and count in full.
+const ODD: Duration = Duration::from_micros(40);
 
-/// How long a member has had to wait lately, by which [`WaitStrategy::Adaptive`] guesses how long it will have to. The first
-/// waits are taken for short ones.
+/// How far apart the records have been lately that a member had to wait for, by which [`WaitStrategy::Adaptive`] guesses what the
+/// next wait is worth. The first are taken to be near.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Habit {
     /// Averaged over the last few waits; no more than [`LONG`].
     usual: Duration,
+    /// When the last wait ended.
+    ended: Option<Instant>,
 }
 
 impl Habit {
@@ -111,10 +113,17 @@ impl Habit {
         if self.usual <= WORTH_SPINNING { SPIN_PAUSES } else { 0 }
     }
 
-    fn note(&mut self, waited: Duration) {
+    /// Takes note of a wait.
+    ///
+    /// From the end of one to the end of the next it is the same time for all members, whatever they do with a record; by their
+    /// waits alone those with less to do would sleep at a rate at which others burn a core for nothing. But where there is
+    /// something to do for long, and a short wait now and then, it is the wait that tells.
+    fn note(&mut self, started: Instant, ended: Instant) {
+        let waited = ended - started;
+        let apart = self.ended.replace(ended).map_or(waited, |last| (ended - last).min(2 * waited));
         // One long wait among short ones is no habit: who then slept would be late for those that follow.
-        let most = (2 * self.usual + ODD).min(LONG);
-        self.usual = (3 * self.usual + waited.min(most)) / 4;
+        let most = (self.usual + ODD).min(LONG);
+        self.usual = (3 * self.usual + apart.min(most)) / 4;
     }
 }
 
@@ -225,7 +234,7 @@ impl Cells {
             }
             if let Some(value) = value.or_else(|| poll(strategy.pauses())) {
                 // As of the last look at the clock, which is worth no other one.
-                habit.note(now - started);
+                habit.note(started, now);
                 return value;
             }
             now = if sleeps { now } else { Instant::now() };
@@ -250,23 +259,42 @@ impl Cells {
 mod tests {
     use super::*;
 
-    /// How many waits of so many microseconds it takes until `habit` has it yield for `yield_for`, if fewer than a hundred do.
-    fn waits_until(habit: &mut Habit, yield_for: Duration, wait: u64) -> Option<u32> {
-        (1..100).find(|_| {
-            habit.note(Duration::from_micros(wait));
-            habit.yield_for() == yield_for
-        })
+    /// A member that waits, and does something with each record.
+    struct Member {
+        habit: Habit,
+        now: Instant,
+    }
+
+    impl Member {
+        fn new() -> Self {
+            Self { habit: Habit::default(), now: Instant::now() }
+        }
+
+        /// Works and waits for so many microseconds.
+        fn go_on(&mut self, work: u64, wait: u64) {
+            let started = self.now + Duration::from_micros(work);
+            self.now = started + Duration::from_micros(wait);
+            self.habit.note(started, self.now);
+        }
+
+        /// After how many records it yields for `yield_for`, if after fewer than a hundred.
+        fn goes_on_until(&mut self, yield_for: Duration, work: u64, wait: u64) -> Option<u32> {
+            (1..100).find(|_| {
+                self.go_on(work, wait);
+                self.habit.yield_for() == yield_for
+            })
+        }
     }
 
     #[test]
     fn who_waits_long_as_a_rule_takes_to_short_waits_again_and_back() {
-        let mut habit = Habit::default();
-        assert_eq!(habit.yield_for(), YIELD_FOR_MAX, "nothing is known yet");
-        assert!(waits_until(&mut habit, YIELD_FOR_MIN, 200).is_some_and(|waits| waits < 30));
-        (0..30).for_each(|_| habit.note(Duration::from_secs(60)));
-        assert!(waits_until(&mut habit, YIELD_FOR_MAX, 100).is_some_and(|waits| waits < 10));
+        let mut member = Member::new();
+        assert_eq!(member.habit.yield_for(), YIELD_FOR_MAX, "nothing is known yet");
+        assert!(member.goes_on_until(YIELD_FOR_MIN, 0, 200).is_some_and(|records| records < 30));
+        (0..100).for_each(|_| member.go_on(0, 60_000_000));
+        assert!(member.goes_on_until(YIELD_FOR_MAX, 0, 100).is_some_and(|records| records < 10));
         assert_eq!(
-            waits_until(&mut habit, YIELD_FOR_MIN, 100),
+            member.goes_on_until(YIELD_FOR_MIN, 0, 100),
             None,
             "10,000 a second are waited for without sleep"
         );
@@ -274,13 +302,24 @@ mod tests {
 
     #[test]
     fn one_long_wait_among_short_ones_puts_nobody_to_sleep() {
-        let mut habit = Habit::default();
-        for wait in [0, 1, 50, 100] {
-            assert_eq!(waits_until(&mut habit, YIELD_FOR_MIN, wait), None);
-            habit.note(Duration::from_secs(60));
-            assert_eq!(habit.yield_for(), YIELD_FOR_MAX, "after waits of {wait} µs");
+        let mut member = Member::new();
+        for wait in [0, 1, 50, 100, 110] {
+            assert_eq!(member.goes_on_until(YIELD_FOR_MIN, 0, wait), None);
+            member.go_on(0, 60_000_000);
+            assert_eq!(member.habit.yield_for(), YIELD_FOR_MAX, "after waits of {wait} µs");
         }
-        assert!(waits_until(&mut habit, YIELD_FOR_MIN, 60_000_000).is_some(), "several are a habit");
+        assert!(member.goes_on_until(YIELD_FOR_MIN, 0, 60_000_000).is_some(), "several are a habit");
+    }
+
+    #[test]
+    fn all_members_sleep_at_the_same_rates_whatever_they_do_with_a_record() {
+        for work in [0, 30, 60] {
+            let sleeps_at =
+                |apart: u64| Member::new().goes_on_until(YIELD_FOR_MIN, work, apart - work).is_some();
+            assert_eq!((sleeps_at(140), sleeps_at(125)), (true, false), "{work} µs a record");
+        }
+        // But a short wait after each batch is waited for without sleep.
+        assert_eq!(Member::new().goes_on_until(YIELD_FOR_MIN, 5_000, 20), None);
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub fn run(plan: &Plan, programs: &Programs, rate: f64) -> Result<Group> {
         let references = vec!["ringseal native".to_owned()];
         let notes = match rate {
             None => vec![],
-            Some(_) => vec!["Every client wakes up 20 µs before a message is due, and polls. Ringseal's roles (`--wait adaptive`) sleep where they wait for more than 130 µs as a rule, and else go on looking, giving the core away in between; the peers' servers sleep at once.".to_owned()],
+            Some(_) => vec!["Every client wakes up 20 µs before a message is due, and polls. Ringseal's roles (`--wait adaptive`) sleep where messages are more than 130 µs apart, and else go on looking, giving the core away in between; the peers' servers sleep at once.".to_owned()],
         };
         group.tables.push(alternate(Case { title, metrics, references, notes }, contenders, plan, None)?);
     }
