@@ -54,6 +54,17 @@ fn ready_to_sign(criterion: &mut Criterion) {
         group.bench_function("instantiating alone", |b| {
             b.iter_batched(|| (), |()| program.instantiate().unwrap(), ONE);
         });
+        // What `signer --runner 3` does when the method changes.
+        let mut present = None;
+        group.bench_function("a swap", |b| {
+            b.iter(|| {
+                drop(present.take());
+                let mut engine = program.instantiate().unwrap();
+                engine.set_key(&[7; 32]).unwrap();
+                engine.reset().unwrap();
+                present = Some(engine);
+            });
+        });
         group.finish();
     }
 }
