@@ -84,7 +84,7 @@ impl RingPath {
 
 /// Mapped bytes. Whoever holds the value keeps them mapped.
 pub(crate) enum Region {
-    File(memmap2::MmapRaw),
+    File(Mapping),
     Segment(Segment),
     #[cfg(any(test, feature = "fuzzing"))]
     Heap(Heap),
@@ -133,12 +133,12 @@ impl Region {
             return Err(AttachError::TooShort { len: 0 });
         }
         let map = memmap2::MmapOptions::new().map_raw_read_only(&file).map_err(AttachError::Open)?;
-        Ok((Region::File(map), file))
+        Ok((Region::File(Mapping::Placed(map)), file))
     }
 
     pub fn base(&self) -> NonNull<u8> {
         let base = match self {
-            Self::File(map) => map.as_mut_ptr(),
+            Self::File(map) => map.base(),
             Self::Segment(segment) => segment.base(),
             #[cfg(any(test, feature = "fuzzing"))]
             Self::Heap(heap) => heap.base().as_ptr(),
@@ -239,20 +239,34 @@ fn allocate(file: &File, len: usize, is_huge: bool) -> Result<(), CreateError> {
 }
 
 /// Maps all of `file`, so that its huge pages, if it has some, are the memory's: where both begin at a multiple of their length.
-fn map(file: &File) -> io::Result<memmap2::MmapRaw> {
-    let first = memmap2::MmapOptions::new().map_raw(file)?;
-    let (start, len) = (first.as_ptr().addr(), first.len());
-    if len < HUGE_PAGE_LEN || start.is_multiple_of(HUGE_PAGE_LEN) {
-        return Ok(first);
+fn map(file: &File) -> io::Result<Mapping> {
+    let map = memmap2::MmapOptions::new().map_raw(file)?;
+    match map.len() < HUGE_PAGE_LEN || map.as_ptr().addr().is_multiple_of(HUGE_PAGE_LEN) {
+        true => Ok(Mapping::Placed(map)),
+        false => sys::Moved::to_multiple_of(HUGE_PAGE_LEN, map).map(Mapping::Moved),
     }
-    // The kernel puts one mapping below the other. So the next begins where it should, if what is between takes up the odd bytes;
-    // that is as long as a huge page at least, for something short might find room elsewhere.
-    let between = HUGE_PAGE_LEN + (start - len.next_multiple_of(page_len())) % HUGE_PAGE_LEN;
-    let _between = memmap2::MmapOptions::new().len(between).map_anon()?;
-    let next = memmap2::MmapOptions::new().map_raw(file)?;
-    Ok(if next.as_ptr().addr().is_multiple_of(HUGE_PAGE_LEN) { next } else { first })
 }
 
-fn page_len() -> usize {
-    rustix::param::page_size()
+/// All of a file, mapped.
+pub(crate) enum Mapping {
+    /// Where the kernel has put it.
+    Placed(memmap2::MmapRaw),
+    /// Where it begins with a huge page.
+    Moved(sys::Moved),
+}
+
+impl Mapping {
+    fn base(&self) -> *mut u8 {
+        match self {
+            Self::Placed(map) => map.as_mut_ptr(),
+            Self::Moved(moved) => moved.base(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Placed(map) => map.len(),
+            Self::Moved(moved) => moved.len(),
+        }
+    }
 }

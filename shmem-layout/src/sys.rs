@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 /// Takes the lock of one byte of `file`'s inode for this open file description. False if another one has it.
 ///
@@ -53,16 +54,82 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
+/// A shared mapping of a file that was moved to where it begins at a multiple of something.
+pub(crate) struct Moved {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is this value's own, and the same on every thread.
+unsafe impl Send for Moved {}
+// SAFETY: shared, it only tells base and length.
+unsafe impl Sync for Moved {}
+
+impl Moved {
+    /// Moves `map` to where it begins at a multiple of `multiple` bytes, which is a power of two, and more than a page.
+    ///
+    /// # Errors
+    /// The kernel's: there are no addresses left. `map` is no more then.
+    pub fn to_multiple_of(multiple: usize, map: memmap2::MmapRaw) -> io::Result<Self> {
+        let len = map.len();
+        // Addresses with nothing there, enough to find the right one among them, and kept from others meanwhile.
+        let mut reserved = memmap2::MmapOptions::new().no_reserve_swap().len(len + multiple).map_anon()?;
+        let (start, all) = (reserved.as_mut_ptr(), reserved.len());
+        let ahead = start.addr().next_multiple_of(multiple) - start.addr();
+        // SAFETY: within what was reserved, which is longer by `multiple`.
+        let to = unsafe { start.add(ahead) };
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: `map` is a whole mapping, and where it goes nobody else has anything: `reserved` is ours, and holds nothing.
+        let moved = unsafe { libc::mremap(map.as_mut_ptr().cast(), len, len, flags, to) };
+        if moved == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // What they owned has another owner, or none: the file's mapping has gone, and has replaced a part of what was reserved.
+        std::mem::forget((map, reserved));
+        let end = ahead + len.next_multiple_of(rustix::param::page_size());
+        for (from, to) in [(0, ahead), (end, all)] {
+            if from < to {
+                // SAFETY: that part of what was reserved, by whole pages, that nothing was moved to.
+                unsafe { libc::munmap(start.add(from).cast(), to - from) };
+            }
+        }
+        Ok(Self { base: NonNull::new(moved.cast()).ok_or(io::ErrorKind::Other)?, len })
+    }
+
+    pub fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and whoever has a pointer to it keeps this value.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
 /// Puts what the `len` bytes at `base` have of whole huge pages, in a mapping of a file in memory, on such pages.
 ///
 /// # Errors
 /// The kernel's: there are none, the file system has none, or it is older than 6.1.
 pub(crate) fn collapse(base: NonNull<u8>, len: usize) -> io::Result<()> {
-    // SAFETY: no byte changes. What isn't mapped is refused.
-    match unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_COLLAPSE) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    // A page that something else holds makes it say "again", once in a thousand times.
+    for _ in 0..100 {
+        // SAFETY: no byte changes. What isn't mapped is refused.
+        if unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_COLLAPSE) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EAGAIN) {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
+    Err(io::ErrorKind::ResourceBusy.into())
 }
 
 /// Maps every page of the `len` bytes at `base`, which lie in a shared mapping of a file, for writing.
