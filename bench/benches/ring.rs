@@ -174,8 +174,8 @@ fn stages(criterion: &mut Criterion) {
 /// Bursts whose instructions are counted, and for a run to be compared with.
 const COUNTED: [u64; 2] = [20, 10];
 
-/// Says which stage is counted, and for messages of how many bytes, to the process that it is counted in.
-const COUNT: &str = "RINGSEAL_COUNT_BYTES";
+/// Tells the process that a stage is counted in how many bytes messages have, and how many bursts of them there are.
+const COUNT: &str = "RINGSEAL_COUNT";
 
 /// Counts the instructions of each stage, in user mode, by callgrind: runs this program again for each.
 fn count_instructions() {

@@ -84,7 +84,9 @@ impl RingPath {
 
 /// Mapped bytes. Whoever holds the value keeps them mapped.
 pub(crate) enum Region {
-    File(Mapping),
+    File(memmap2::MmapRaw),
+    /// A file's as well, where it begins with a huge page.
+    Moved(sys::Moved),
     Segment(Segment),
     #[cfg(any(test, feature = "fuzzing"))]
     Heap(Heap),
@@ -133,12 +135,13 @@ impl Region {
             return Err(AttachError::TooShort { len: 0 });
         }
         let map = memmap2::MmapOptions::new().map_raw_read_only(&file).map_err(AttachError::Open)?;
-        Ok((Region::File(Mapping::Placed(map)), file))
+        Ok((Region::File(map), file))
     }
 
     pub fn base(&self) -> NonNull<u8> {
         let base = match self {
-            Self::File(map) => map.base(),
+            Self::File(map) => map.as_mut_ptr(),
+            Self::Moved(moved) => moved.base(),
             Self::Segment(segment) => segment.base(),
             #[cfg(any(test, feature = "fuzzing"))]
             Self::Heap(heap) => heap.base().as_ptr(),
@@ -149,6 +152,7 @@ impl Region {
     pub fn len(&self) -> usize {
         match self {
             Self::File(map) => map.len(),
+            Self::Moved(moved) => moved.len(),
             Self::Segment(segment) => segment.len(),
             #[cfg(any(test, feature = "fuzzing"))]
             Self::Heap(heap) => heap.len(),
@@ -232,41 +236,18 @@ fn allocate(file: &File, len: usize, is_huge: bool) -> Result<(), CreateError> {
     }
     sys::allocate(file, len as u64).map_err(|error| CreateError::Room { len, error })?;
     if is_huge {
-        let region = Region::File(map(file).map_err(CreateError::Make)?);
+        let region = map(file).map_err(CreateError::Make)?;
         sys::collapse(region.base(), region.len()).map_err(CreateError::HugePages)?;
     }
     Ok(())
 }
 
-/// Maps all of `file`, so that its huge pages, if it has some, are the memory's: where both begin at a multiple of their length.
-fn map(file: &File) -> io::Result<Mapping> {
+/// Maps all of `file`, so that its huge pages, if it has some, are the memory's: where both begin at a multiple of their length,
+/// if there are addresses for that.
+fn map(file: &File) -> io::Result<Region> {
     let map = memmap2::MmapOptions::new().map_raw(file)?;
-    match map.len() < HUGE_PAGE_LEN || map.as_ptr().addr().is_multiple_of(HUGE_PAGE_LEN) {
-        true => Ok(Mapping::Placed(map)),
-        false => sys::Moved::to_multiple_of(HUGE_PAGE_LEN, map).map(Mapping::Moved),
+    if map.len() < HUGE_PAGE_LEN || map.as_ptr().addr().is_multiple_of(HUGE_PAGE_LEN) {
+        return Ok(Region::File(map));
     }
-}
-
-/// All of a file, mapped.
-pub(crate) enum Mapping {
-    /// Where the kernel has put it.
-    Placed(memmap2::MmapRaw),
-    /// Where it begins with a huge page.
-    Moved(sys::Moved),
-}
-
-impl Mapping {
-    fn base(&self) -> *mut u8 {
-        match self {
-            Self::Placed(map) => map.as_mut_ptr(),
-            Self::Moved(moved) => moved.base(),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Placed(map) => map.len(),
-            Self::Moved(moved) => moved.len(),
-        }
-    }
+    Ok(sys::Moved::to_multiple_of(HUGE_PAGE_LEN, map).map_or_else(Region::File, Region::Moved))
 }

@@ -56,7 +56,7 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
 
 /// A shared mapping of a file that was moved to where it begins at a multiple of something.
 pub(crate) struct Moved {
-    base: NonNull<u8>,
+    base: *mut u8,
     len: usize,
 }
 
@@ -69,20 +69,20 @@ impl Moved {
     /// Moves `map` to where it begins at a multiple of `multiple` bytes, which is a power of two, and more than a page.
     ///
     /// # Errors
-    /// The kernel's: there are no addresses left. `map` is no more then.
-    pub fn to_multiple_of(multiple: usize, map: memmap2::MmapRaw) -> io::Result<Self> {
+    /// There are no addresses left for that: `map`, where it was.
+    pub fn to_multiple_of(multiple: usize, map: memmap2::MmapRaw) -> Result<Self, memmap2::MmapRaw> {
         let len = map.len();
         // Addresses with nothing there, enough to find the right one among them, and kept from others meanwhile.
-        let mut reserved = memmap2::MmapOptions::new().no_reserve_swap().len(len + multiple).map_anon()?;
+        let reserved = memmap2::MmapOptions::new().no_reserve_swap().len(len + multiple).map_anon();
+        let Ok(mut reserved) = reserved else { return Err(map) };
         let (start, all) = (reserved.as_mut_ptr(), reserved.len());
         let ahead = start.addr().next_multiple_of(multiple) - start.addr();
         // SAFETY: within what was reserved, which is longer by `multiple`.
-        let to = unsafe { start.add(ahead) };
+        let base = unsafe { start.add(ahead) };
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         // SAFETY: `map` is a whole mapping, and where it goes nobody else has anything: `reserved` is ours, and holds nothing.
-        let moved = unsafe { libc::mremap(map.as_mut_ptr().cast(), len, len, flags, to) };
-        if moved == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
+        if unsafe { libc::mremap(map.as_mut_ptr().cast(), len, len, flags, base) } == libc::MAP_FAILED {
+            return Err(map);
         }
         // What they owned has another owner, or none: the file's mapping has gone, and has replaced a part of what was reserved.
         std::mem::forget((map, reserved));
@@ -93,11 +93,11 @@ impl Moved {
                 unsafe { libc::munmap(start.add(from).cast(), to - from) };
             }
         }
-        Ok(Self { base: NonNull::new(moved.cast()).ok_or(io::ErrorKind::Other)?, len })
+        Ok(Self { base, len })
     }
 
     pub fn base(&self) -> *mut u8 {
-        self.base.as_ptr()
+        self.base
     }
 
     pub fn len(&self) -> usize {
@@ -108,7 +108,7 @@ impl Moved {
 impl Drop for Moved {
     fn drop(&mut self) {
         // SAFETY: it is ours, and whoever has a pointer to it keeps this value.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+        unsafe { libc::munmap(self.base.cast(), self.len) };
     }
 }
 

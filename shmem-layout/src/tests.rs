@@ -12,7 +12,7 @@ mod stream;
 mod takeover;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::attach::format;
 use crate::region::{Heap, Region};
@@ -78,8 +78,12 @@ impl Drop for Place {
 }
 
 fn private_folder() -> tempfile::TempDir {
+    private_folder_in(&std::env::temp_dir())
+}
+
+fn private_folder_in(folder: &Path) -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir_in(folder).unwrap()
 }
 
 fn small() -> RingOptions {

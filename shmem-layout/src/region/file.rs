@@ -20,7 +20,7 @@ pub(super) fn create(
     // Made with O_EXCL and mode 0600; removed again if anything below fails.
     let temporary = Builder::new().prefix(".ring").tempfile_in(&folder).map_err(CreateError::Make)?;
     allocate(temporary.as_file(), len, is_huge)?;
-    format(&Region::File(map(temporary.as_file()).map_err(CreateError::Make)?));
+    format(&map(temporary.as_file()).map_err(CreateError::Make)?);
     match temporary.persist_noclobber(path) {
         Ok(_) => Ok(()),
         Err(refused) if refused.error.kind() == std::io::ErrorKind::AlreadyExists => Err(CreateError::Exists),
@@ -34,5 +34,5 @@ pub(super) fn open(path: &Path) -> Result<(Region, File), AttachError> {
     if file.metadata().map_err(AttachError::Open)?.len() == 0 {
         return Err(AttachError::TooShort { len: 0 });
     }
-    Ok((Region::File(map(&file).map_err(AttachError::Open)?), file))
+    Ok((map(&file).map_err(AttachError::Open)?, file))
 }
